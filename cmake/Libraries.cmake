@@ -1,0 +1,66 @@
+# Third-party libraries, all of them Debian packages. Whatever has an archive is linked statically, so that the one
+# binary runs on a machine without them; fmt and spdlog ship no archive and are compiled in (components/base).
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+
+# static_library(target archive...): an interface target on lib<archive>.a, or the shared library where Debian has none.
+function(static_library target)
+  add_library(${target} INTERFACE)
+  foreach(name ${ARGN})
+    unset(found CACHE)
+    find_library(found NAMES lib${name}.a ${name} REQUIRED)
+    target_link_libraries(${target} INTERFACE ${found})
+  endforeach()
+  unset(found CACHE)
+endfunction()
+
+static_library(lib_openssl ssl crypto)
+target_link_libraries(lib_openssl INTERFACE Threads::Threads dl)
+static_library(lib_yaml yaml-cpp)
+static_library(lib_nghttp2 nghttp2)
+static_library(lib_cares cares)
+static_library(lib_nftnl nftnl mnl)
+static_library(lib_nlroute nl-route-3 nl-3)
+target_include_directories(lib_nlroute INTERFACE /usr/include/libnl3)
+static_library(lib_rocksdb rocksdb snappy lz4 zstd bz2 z)
+target_link_libraries(lib_rocksdb INTERFACE Threads::Threads dl)
+static_library(lib_z z)
+
+# Boost 1.81 where Debian 12 has it beside 1.74; headers only.
+find_path(BOOST_INCLUDE boost/asio.hpp REQUIRED)
+add_library(lib_boost INTERFACE)
+target_include_directories(lib_boost SYSTEM INTERFACE ${BOOST_INCLUDE})
+target_compile_definitions(lib_boost INTERFACE BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_SEPARATE_COMPILATION
+  BOOST_BEAST_SEPARATE_COMPILATION)
+
+# gRPC: the archives in the order that pkg-config gives.
+pkg_check_modules(GRPC REQUIRED grpc++ protobuf)
+add_library(lib_grpc INTERFACE)
+set(grpc_archives)
+foreach(name ${GRPC_STATIC_LIBRARIES})
+  unset(found CACHE)
+  find_library(found NAMES lib${name}.a ${name})
+  if(found)
+    list(APPEND grpc_archives ${found})
+  endif()
+endforeach()
+unset(found CACHE)
+target_link_libraries(lib_grpc INTERFACE -Wl,--start-group ${grpc_archives} -Wl,--end-group Threads::Threads dl)
+find_program(PROTOC protoc REQUIRED)
+find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
+
+# proto_library(target file.proto): protobuf and gRPC code of one file of proto/, generated under the build folder.
+function(proto_library target file)
+  get_filename_component(base ${file} NAME_WE)
+  set(out ${CMAKE_BINARY_DIR}/generated/proto)
+  file(MAKE_DIRECTORY ${out})
+  add_custom_command(
+    OUTPUT ${out}/${base}.pb.cc ${out}/${base}.pb.h ${out}/${base}.grpc.pb.cc ${out}/${base}.grpc.pb.h
+    COMMAND ${PROTOC} -I ${CMAKE_SOURCE_DIR}/proto --cpp_out=${out} --grpc_out=${out}
+            --plugin=protoc-gen-grpc=${GRPC_CPP_PLUGIN} ${CMAKE_SOURCE_DIR}/proto/${file}
+    DEPENDS ${CMAKE_SOURCE_DIR}/proto/${file} VERBATIM)
+  add_library(${target} STATIC ${out}/${base}.pb.cc ${out}/${base}.grpc.pb.cc)
+  target_include_directories(${target} SYSTEM PUBLIC ${out})
+  target_compile_options(${target} PRIVATE -w)
+  target_link_libraries(${target} PUBLIC lib_grpc)
+endfunction()
