@@ -55,6 +55,8 @@ class Registry {
   Gauge& gauge(std::string_view name, std::string_view help, const Labels& labels = {});
   Histogram& histogram(std::string_view name, std::string_view help, const std::vector<double>& upper_bounds,
                        const Labels& labels = {});
+  Registry();
+  ~Registry();
   std::string text() const;  // Content-Type: text/plain; version=0.0.4
 
  private:
