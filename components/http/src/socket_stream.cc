@@ -259,6 +259,34 @@ Status TlsStream::shutdown_write() {
   return under_->shutdown_write();
 }
 
+namespace {
+
+class PrefixedStream final : public Stream {
+ public:
+  PrefixedStream(std::unique_ptr<Stream> stream, std::string input) : stream_(std::move(stream)), input_(std::move(input)) {}
+  Result<size_t> read(char* buffer, size_t size, MonoTime deadline) override {
+    if (at_ == input_.size()) return stream_->read(buffer, size, deadline);
+    size_t n = std::min(size, input_.size() - at_);
+    std::memcpy(buffer, input_.data() + at_, n);
+    at_ += n;
+    return n;
+  }
+  Status write(std::string_view data, MonoTime deadline) override { return stream_->write(data, deadline); }
+  Status shutdown_write() override { return stream_->shutdown_write(); }
+  void close() override { stream_->close(); }
+
+ private:
+  std::unique_ptr<Stream> stream_;
+  const std::string input_;
+  size_t at_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Stream> with_input(std::unique_ptr<Stream> stream, std::string input) {
+  return std::make_unique<PrefixedStream>(std::move(stream), std::move(input));
+}
+
 Status read_exactly(Stream& stream, char* buffer, size_t size, MonoTime deadline) {
   while (size > 0) {
     auto n = stream.read(buffer, size, deadline);

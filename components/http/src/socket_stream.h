@@ -68,4 +68,7 @@ class TlsStream final : public Stream, private SslIo {
   std::unique_ptr<char[]> scratch_;  // reader's
 };
 
+// `stream` with bytes put back in front of what it reads.
+std::unique_ptr<Stream> with_input(std::unique_ptr<Stream> stream, std::string input);
+
 }  // namespace engenho::http
