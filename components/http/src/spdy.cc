@@ -20,7 +20,7 @@ constexpr uint32_t kVersion = 3;
 constexpr uint16_t kSynStream = 1, kSynReply = 2, kRstStream = 3, kSettings = 4, kPingFrame = 6, kGoAway = 7, kHeadersFrame = 8,
                    kWindowUpdate = 9;
 constexpr uint8_t kFin = 1;
-constexpr uint32_t kStatusProtocolError = 1, kStatusRefused = 3, kStatusCancel = 5;
+constexpr uint32_t kStatusRefused = 3, kStatusCancel = 5;
 constexpr int64_t kInitialWindow = 64 << 10;
 constexpr size_t kMaxControlFrame = 64 << 10;
 constexpr size_t kWriteChunk = 32 << 10;
@@ -29,8 +29,8 @@ constexpr size_t kMaxStreams = 1024;
 constexpr auto kControlWrite = std::chrono::seconds(30);
 
 // Peers as Kubernetes has them (the Go library behind containerd and client-go) know no flow control: they never grant
-// window and never look at ours. So ours counts only once the peer has shown that it plays along, and what protects
-// our memory is that the reader thread stops reading when a stream's buffer is full.
+// window and never look at ours. So windows count only once the peer has shown that it plays along (SETTINGS with a window,
+// WINDOW_UPDATE), and what protects our memory is that the reader thread stops reading when a stream's buffer is full.
 
 struct StreamState {
   uint32_t id = 0;
@@ -78,6 +78,8 @@ class Core : public std::enable_shared_from_this<Core> {
   Status on_data(uint32_t id, uint8_t flags, uint32_t size);
   void end(const std::string& why);
   void forget_if_done(std::unique_lock<std::mutex>& lock, const std::shared_ptr<StreamState>& s);
+  // The peer has flow control: our streams' buffers are bounded by the transport, so its windows shall not bind.
+  Status open_windows() { return send_words(kSettings, {1, 7, 0x7fffffff}); }
 
   std::unique_ptr<Stream> transport;
   const bool client;
@@ -214,7 +216,8 @@ Status Core::on_control(uint16_t type, uint8_t flags, std::string_view payload) 
       if (payload.size() < 4) return short_frame();
       const uint32_t count = word(0);
       if (payload.size() - 4 < uint64_t{count} * 8) return short_frame();
-      std::lock_guard lock(mutex);
+      bool first = false;
+      std::unique_lock lock(mutex);
       for (uint32_t i = 0; i < count; ++i) {
         if ((word(1 + 2 * i) & 0xffffff) != 7) continue;  // INITIAL_WINDOW_SIZE
         int64_t window = word(2 + 2 * i) & 0x7fffffff;
@@ -223,9 +226,11 @@ Status Core::on_control(uint16_t type, uint8_t flags, std::string_view payload) 
           s->changed.notify_all();
         }
         initial_window = window;
+        first = !peer_has_flow_control;
         peer_has_flow_control = true;
       }
-      return {};
+      lock.unlock();
+      return first ? open_windows() : Status();
     }
     case kPingFrame: {
       if (payload.size() < 4) return short_frame();
@@ -246,13 +251,16 @@ Status Core::on_control(uint16_t type, uint8_t flags, std::string_view payload) 
     }
     case kWindowUpdate: {
       if (payload.size() < 8) return short_frame();
-      std::lock_guard lock(mutex);
+      std::unique_lock lock(mutex);
+      const bool first = !peer_has_flow_control;
       peer_has_flow_control = true;
       auto it = streams.find(word(0) & 0x7fffffff);
-      if (it == streams.end()) return {};
-      it->second->send_window += word(1) & 0x7fffffff;
-      it->second->changed.notify_all();
-      return {};
+      if (it != streams.end()) {
+        it->second->send_window += word(1) & 0x7fffffff;
+        it->second->changed.notify_all();
+      }
+      lock.unlock();
+      return first ? open_windows() : Status();
     }
     default: return {};  // unknown control frames are ignored
   }
@@ -327,7 +335,7 @@ class StreamImpl final : public SpdyStream {
         }
       }
       s_->to_grant += n;
-      if (s_->to_grant >= static_cast<size_t>(kInitialWindow) / 2 && !s_->read_end) {
+      if (core_->peer_has_flow_control && s_->to_grant >= static_cast<size_t>(kInitialWindow) / 2 && !s_->read_end) {
         grant = s_->to_grant;
         s_->to_grant = 0;
       }
