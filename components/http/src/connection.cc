@@ -242,6 +242,8 @@ void Connection::dispatch(std::shared_ptr<ExchangeImpl> exchange) {
   } catch (const std::exception& e) {
     // The exchange went with the stack: it is answered 500 as abandoned.
     log::error("http", "{}: a handler threw: {}", io_.shared.name, e.what());
+  } catch (...) {
+    log::error("http", "{}: a handler threw", io_.shared.name);
   }
 }
 

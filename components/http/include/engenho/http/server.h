@@ -83,7 +83,7 @@ struct Limits {
   size_t max_body_bytes = (3 << 20) + (64 << 10);
   size_t max_buffered_body_bytes = 512 << 20;  // bodies being received, over all connections: beyond, streams are refused
   uint32_t max_streams = 250;             // concurrent per HTTP/2 connection
-  size_t max_queued_bytes = 64 << 20;     // per exchange, written and not yet sent; respond() is exempt
+  size_t max_queued_bytes = 128 << 20;    // per exchange, written and not yet sent; respond() is exempt
   Duration handshake_timeout = std::chrono::seconds(10);
   Duration header_timeout = std::chrono::seconds(32);  // from the first byte of a request (or the connection) to its last header
   Duration body_timeout = std::chrono::seconds(60);    // without any progress of the body
