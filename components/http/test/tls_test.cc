@@ -22,7 +22,9 @@ Result<ClientResponse> get(const TestServer& t, TlsClientOptions tls) {
   Client client(options);
   ClientRequest request;
   request.url = t.url("/", true);
-  return client.send(request);
+  auto r = client.send(request);
+  UNSCOPED_INFO((r ? r->body : r.error().to_string()));
+  return r;
 }
 
 }  // namespace
@@ -79,14 +81,19 @@ TEST_CASE("tls: certificate and client CA are replaced while the server runs") {
   TestPki pki;
   TestServer t([](std::shared_ptr<Exchange> e) { e->respond(200, {}, who(e->request())); }, {}, pki.server());
   auto eve = pki.client(pki.other, "eve", {});
-  CHECK(get(t, eve)->body == "unverified eve for a reason");
+  auto body = [&] {
+    auto r = get(t, eve);
+    REQUIRE(r);
+    return r->body;
+  };
+  CHECK(body() == "unverified eve for a reason");
   TlsServerOptions next = pki.server("next");
   next.client_ca_pem += pki.other.certificate().pem();
   REQUIRE(t.server.set_tls(t.listener, next).ok());
-  CHECK(get(t, eve)->body == "verified eve");
+  CHECK(body() == "verified eve");
   next.key_pem = "damaged";
   CHECK_FALSE(t.server.set_tls(t.listener, next).ok());
-  CHECK(get(t, eve)->body == "verified eve");
+  CHECK(body() == "verified eve");
 }
 
 TEST_CASE("tls: plain bytes and silence on a TLS port") {
