@@ -12,6 +12,7 @@ struct evp_pkey_st;
 
 namespace engenho::pki {
 
+// kRsa2048: RSA of 2048 bits or more. kOther: what JWTs here are not signed with (Ed25519, other curves, short RSA).
 enum class KeyType { kEcdsaP256, kRsa2048, kOther };
 
 class PublicKey {
