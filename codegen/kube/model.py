@@ -27,7 +27,7 @@ class Node:
     def __init__(self, kind, name="", go_type=""):
         self.kind, self.name, self.go_type = kind, name, go_type
         self.list_type, self.keys, self.atomic = "kNone", (), False
-        self.wrapped = self.top_level = self.internal = False
+        self.wrapped = self.top_level = self.internal = self.has_proto = False
         self.fields, self.embedded, self.element = [], [], None
         self.key = None     # C++ identifier
         self.gvks = []
@@ -86,6 +86,7 @@ class Model:
         node.atomic = schema.get("x-kubernetes-map-type") == "atomic"
         node.top_level = bool(go.get("kind"))
         node.internal = bool(schema.get("x-engenho-internal"))
+        node.has_proto = "x-engenho-proto" in schema
         node.gvks = schema.get("x-kubernetes-group-version-kind", [])
         if node.kind != "kObject":
             if node.kind.startswith("kSchemaOr"):

@@ -28,6 +28,7 @@ def emit(model, out):
         src = Source(f"schema_tables_{part}.cc")
         src.add('#include "schema_tables.h"', "", "namespace engenho::catalog::tables {", "using namespace schema;", "namespace {")
         keysets.clear()
+        protos = set()
         mine = [n for i, n in enumerate(nodes) if i % PARTS == part]
         for node in mine:
             if node.keys and node.keys not in keysets:
@@ -49,13 +50,20 @@ def emit(model, out):
             if node.embedded:
                 src.add(f"constinit const Embedded E_{node.key}[] = {{"
                         + ", ".join(f"{{{number}, &{message.key}}}" for number, message in node.embedded) + "};")
+            numbers = [(f.proto, f"&F_{node.key}[{i}], nullptr") for i, f in enumerate(node.fields) if f.proto]
+            numbers += [(number, f"nullptr, &{message.key}") for number, message in node.embedded if number]
+            if numbers:
+                src.add(f"constinit const ProtoField P_{node.key}[] = {{"
+                        + ", ".join(f"{{{number}, {text}}}" for number, text in sorted(numbers)) + "};")
+                protos.add(node.key)
         src.add("}  // namespace")
         for node in mine:
             src.add(f"constinit const Schema {node.key} = {{.kind = Kind::{node.kind}"
                     + (f", .list_type = ListType::{node.list_type}" if node.list_type != "kNone" else "")
-                    + bools(atomic=node.atomic, proto_wrapped=node.wrapped, top_level=node.top_level)
+                    + bools(atomic=node.atomic, proto_wrapped=node.wrapped, has_proto=node.has_proto, top_level=node.top_level)
                     + (f", .name = {quote(node.name)}" if node.name else "") + f", .go_type = {quote(node.go_type)}"
                     + (f", .fields = F_{node.key}" if node.fields else "") + (f", .embedded = E_{node.key}" if node.embedded else "")
+                    + (f", .proto_fields = P_{node.key}" if node.key in protos else "")
                     + (f", .element = &{node.element.key}" if node.element else "")
                     + (f", .list_keys = {keysets[node.keys]}" if node.keys else "") + "};")
         src.add("}  // namespace engenho::catalog::tables")

@@ -57,7 +57,7 @@ int days_in(int year, int month) {
 
 }  // namespace
 
-Result<std::string> canonical_time(std::string_view text, bool micro) {
+Result<Moment> parse_time(std::string_view text, bool micro) {
   TimeScanner s{text, micro ? "2006-01-02T15:04:05.000000Z07:00" : "2006-01-02T15:04:05Z07:00", text};
   int year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0, micros = 0;
   if (!s.number(4, year)) return err(s.cannot("2006"));
@@ -100,22 +100,34 @@ Result<std::string> canonical_time(std::string_view text, bool micro) {
   if (day < 1 || day > days_in(year, month)) return err(s.out_of_range("day"));
   using namespace std::chrono;
   const sys_days date = std::chrono::year(year) / std::chrono::month(static_cast<unsigned>(month)) / std::chrono::day(static_cast<unsigned>(day));
-  // Formatted here and not as WallTime: years 0 to 9999 do not fit 64 bits of nanoseconds.
   const sys_seconds moment = sys_seconds(date) + seconds(hour * 3600 + minute * 60 + second - offset);
-  const sys_days utc_day = floor<days>(moment);
-  const year_month_day ymd(utc_day);
-  const hh_mm_ss hms(moment - utc_day);
-  char buffer[40];
-  const int n = std::snprintf(buffer, sizeof buffer, "%04d-%02u-%02uT%02d:%02d:%02d", static_cast<int>(ymd.year()),
-                              static_cast<unsigned>(ymd.month()), static_cast<unsigned>(ymd.day()),
-                              static_cast<int>(hms.hours().count()), static_cast<int>(hms.minutes().count()),
-                              static_cast<int>(hms.seconds().count()));
+  return Moment{moment.time_since_epoch().count(), micros};
+}
+
+// Not through WallTime: the years 0 to 9999 do not fit 64 bits of nanoseconds.
+std::string format_time(const Moment& m, bool micro) {
+  using namespace std::chrono;
+  if (m.seconds < -62167219200 || m.seconds > 253402300799) return {};
+  const sys_seconds moment{seconds(m.seconds)};
+  const sys_days day = floor<days>(moment);
+  const year_month_day ymd(day);
+  const hh_mm_ss hms(moment - day);
+  char buffer[64];
+  int n = std::snprintf(buffer, sizeof buffer, "%04d-%02u-%02uT%02d:%02d:%02d", static_cast<int>(ymd.year()),
+                        static_cast<unsigned>(ymd.month()), static_cast<unsigned>(ymd.day()),
+                        static_cast<int>(hms.hours().count()), static_cast<int>(hms.minutes().count()),
+                        static_cast<int>(hms.seconds().count()));
   std::string out(buffer, static_cast<size_t>(n));
   if (micro) {
-    std::snprintf(buffer, sizeof buffer, ".%06d", micros);
-    out += buffer;
+    n = std::snprintf(buffer, sizeof buffer, ".%06d", m.micros);
+    out.append(buffer, static_cast<size_t>(n));
   }
   return out + "Z";
+}
+
+Result<std::string> canonical_time(std::string_view text, bool micro) {
+  ENGENHO_ASSIGN(Moment moment, parse_time(text, micro));
+  return format_time(moment, micro);
 }
 
 Result<std::string> decode_base64(std::string_view text) {
