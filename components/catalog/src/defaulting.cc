@@ -24,6 +24,7 @@ void plain(std::string_view, json::Value& object) {
 // Before the kind's own: the pod spec at `template`.
 void pod_template(json::Value* tmpl) {
   if (tmpl == nullptr) return;
+  defaulting::drop_init_container_annotations(*tmpl);
   if (json::Value* spec = tmpl->get("spec")) defaulting::pod_spec_defaults(*spec);
 }
 template <void (*F)(json::Value&)>
@@ -105,6 +106,35 @@ void round_resource_lists(const Schema& schema, json::Value& v) {
   }
 }
 
+// Upstream stores protobuf, which cannot tell an empty list or map from none: fields that Go always writes come back as null.
+void null_empty(const Schema& schema, json::Value& v) {
+  switch (schema.kind) {
+    case Kind::kObject:
+      if (!v.is_object()) return;
+      for (auto& [name, member] : v.as_object()) {
+        if (!member.is_object() && !member.is_array()) continue;
+        const schema::Field* field = schema.field(name);
+        if (field == nullptr) continue;
+        const Kind kind = field->schema->kind;
+        if ((kind == Kind::kArray && member.items().empty()) || (kind == Kind::kMap && member.members().empty())) {
+          if (!field->pointer) member = json::Value();
+        } else {
+          null_empty(*field->schema, member);
+        }
+      }
+      return;
+    case Kind::kMap:
+      if (!v.is_object() || schema.element->kind != Kind::kObject) return;
+      for (auto& [key, item] : v.as_object()) null_empty(*schema.element, item);
+      return;
+    case Kind::kArray:
+      if (!v.is_array() || schema.element->kind != Kind::kObject) return;
+      for (json::Value& item : v.as_array()) null_empty(*schema.element, item);
+      return;
+    default: return;
+  }
+}
+
 }  // namespace
 
 void apply_conditional_defaults(std::string_view group, std::string_view version, std::string_view kind, json::Value& object) {
@@ -121,6 +151,8 @@ void apply_all_defaults(const Resource& resource, json::Value& object) {
   schema::apply_defaults(*resource.schema, object);
   round_resource_lists(*resource.schema, object);
   schema::normalize(*resource.schema, object);
+  // These two are stored as JSON.
+  if (resource.group != "apiextensions.k8s.io" && resource.group != "apiregistration.k8s.io") null_empty(*resource.schema, object);
 }
 
 }  // namespace engenho::catalog

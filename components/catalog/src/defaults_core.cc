@@ -161,6 +161,17 @@ void pod_spec_defaults(json::Value& spec) {
   }
 }
 
+// Annotations of the time before init containers were a field.
+void drop_init_container_annotations(json::Value& object) {
+  json::Value* annotations = object.at({"metadata", "annotations"});
+  if (annotations == nullptr || !annotations->is_object()) return;
+  for (std::string_view stage : {"alpha", "beta"}) {
+    for (std::string_view what : {"init-containers", "init-container-statuses"}) {
+      annotations->as_object().erase("pod." + std::string(stage) + ".kubernetes.io/" + std::string(what));
+    }
+  }
+}
+
 void pod(json::Value& object) {
   json::Value& spec = object["spec"].is_object() ? object["spec"] : (object["spec"] = json::Object());
   for (std::string_view list : kContainerLists) each(spec.get(list), requests_from_limits);
@@ -171,12 +182,17 @@ void pod(json::Value& object) {
       each(spec.get(list), [](json::Value& container) {
         each(container.get("ports"), [](json::Value& port) {
           const json::Value* host_port = port.get("hostPort");
-          if ((host_port == nullptr || host_port->int_or(0) == 0) && port.get("containerPort")) port["hostPort"] = *port.get("containerPort");
+          const json::Value* container_port = port.get("containerPort");
+          if ((host_port == nullptr || host_port->int_or(0) == 0) && container_port) port["hostPort"] = json::Value(*container_port);
         });
       });
     }
   }
   pod_spec_defaults(spec);
+  if (const json::Value* grace = spec.get("terminationGracePeriodSeconds"); grace && grace->int_or(0) < 0) {
+    spec["terminationGracePeriodSeconds"] = 1;  // in a Pod only, not in templates
+  }
+  drop_init_container_annotations(object);
 
   // podIP and podIPs[0] are one value.
   json::Value* status = object.get("status");
@@ -243,7 +259,10 @@ void name_space(json::Value& object) {
 
 void node(json::Value& object) {
   if (json::Value* status = object.get("status"); status && status->is_object()) {
-    if (absent(status->get("allocatable")) && !absent(status->get("capacity"))) (*status)["allocatable"] = *status->get("capacity");
+    if (absent(status->get("allocatable")) && !absent(status->get("capacity"))) {
+      json::Value copy = *status->get("capacity");  // inserting moves the members
+      (*status)["allocatable"] = std::move(copy);
+    }
   }
   // podCIDR and podCIDRs[0] are one value.
   json::Value* spec = object.get("spec");

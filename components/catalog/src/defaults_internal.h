@@ -10,6 +10,7 @@ namespace engenho::catalog::defaulting {
 
 // Every pod spec, in a Pod or in a template: pull policies, volumes without a source, the deprecated service account field.
 void pod_spec_defaults(json::Value& spec);
+void drop_init_container_annotations(json::Value& object);  // a Pod or a template
 void pod(json::Value& object);
 void replication_controller(json::Value& object);
 void service(json::Value& object);

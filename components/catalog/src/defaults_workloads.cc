@@ -27,6 +27,13 @@ void stateful_set(json::Value& object) {
   if (strategy.str_at({"type"}) == "RollingUpdate" && !absent(strategy.get("rollingUpdate"))) {
     set_default(strategy["rollingUpdate"], "partition", 0);
   }
+  // Claim templates name their kind, unlike other embedded objects.
+  if (json::Value* claims = object.at({"spec", "volumeClaimTemplates"}); claims && claims->is_array()) {
+    for (json::Value& claim : claims->as_array()) {
+      claim["apiVersion"] = "v1";
+      claim["kind"] = "PersistentVolumeClaim";
+    }
+  }
 }
 
 void job(json::Value& object) {
