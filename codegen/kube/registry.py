@@ -37,11 +37,12 @@ def kinds_of(model):
             group = {"core": "", "admission": "admission.k8s.io", "apidiscovery": "apidiscovery.k8s.io",
                      "apiextensions": "apiextensions.k8s.io", "metrics": "metrics.k8s.io"}.get(group, group)
             kinds.setdefault((api_version(group, version), node.short), node)
-    for name in ("WatchEvent", "Status", "APIResourceList", "APIGroup", "APIGroupList", "APIVersions"):
+    options = ("ListOptions", "GetOptions", "CreateOptions", "UpdateOptions", "PatchOptions", "DeleteOptions")
+    for name in ("WatchEvent", "Status", "APIResourceList", "APIGroup", "APIGroupList", "APIVersions") + options:
         kinds.setdefault(("v1", name), model.nodes[META + name])
         kinds.setdefault(("meta.k8s.io/v1", name), model.nodes[META + name])
     for gv in model.group_versions:
-        for name in ("ListOptions", "GetOptions", "CreateOptions", "UpdateOptions", "PatchOptions", "DeleteOptions", "WatchEvent"):
+        for name in options + ("WatchEvent",):
             kinds.setdefault((api_version(gv["group"], gv["version"]), name), model.nodes[META + name])
     return kinds
 

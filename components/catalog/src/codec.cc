@@ -196,9 +196,24 @@ bool is_empty(const TypeRef& type, const void* in, bool zero) {
   return false;
 }
 
+// omitempty never omits a Go struct that is not behind a pointer, and these are structs in Go.
+bool always_written(const Field& field) {
+  using schema::Kind;
+  switch (field.schema->kind) {
+    case Kind::kTime:
+    case Kind::kMicroTime:
+    case Kind::kQuantity:
+    case Kind::kRawExtension:
+    case Kind::kJson:
+    case Kind::kFieldsV1: return !field.pointer;
+    default: return false;
+  }
+}
+
 json::Value write(const TypeRef& type, const void* in);
 
-json::Value write_struct(const StructInfo& info, const void* in) {
+// Only the outermost object names its kind.
+json::Value write_struct(const StructInfo& info, const void* in, bool outermost) {
   json::Object out;
   std::span<const Field> fields = info.schema->fields;
   for (size_t i = 0; i < fields.size(); ++i) {
@@ -206,11 +221,11 @@ json::Value write_struct(const StructInfo& info, const void* in) {
     const Member& member = info.members[i];
     if (member.type == nullptr) {
       std::string_view constant = field.name == "kind" ? info.kind : info.api_version;
-      if (!constant.empty()) out.set(field.name, constant);
+      if (outermost && !constant.empty()) out.set(field.name, constant);
       continue;
     }
     const void* value = static_cast<const char*>(in) + member.offset;
-    if ((field.omit_empty && is_empty(*member.type, value, false)) || (field.omit_zero && is_empty(*member.type, value, true))) {
+    if ((field.omit_empty && !always_written(field) && is_empty(*member.type, value, false)) || (field.omit_zero && is_empty(*member.type, value, true))) {
       continue;
     }
     out.set(field.name, write(*member.type, value));
@@ -234,7 +249,7 @@ json::Value write(const TypeRef& type, const void* in) {
       return v.is_string() ? json::Value(v.str()) : json::Value(int64_t{v.int_value()});
     }
     case Rep::kValue: return as<json::Value>(in);
-    case Rep::kStruct: return write_struct(*type.info, in);
+    case Rep::kStruct: return write_struct(*type.info, in, false);
     case Rep::kOptional:
     case Rep::kBox: {
       const void* inner = static_cast<const OptionalOps*>(type.ops)->get(in);
@@ -273,7 +288,7 @@ json::Value write(const TypeRef& type, const void* in) {
 Status decode(const StructInfo& info, void* out, const json::Value& document) {
   return read_struct(info, out, document, Path{});
 }
-json::Value encode(const StructInfo& info, const void* in) { return write_struct(info, in); }
+json::Value encode(const StructInfo& info, const void* in) { return write_struct(info, in, true); }
 const schema::Schema& schema_of(const StructInfo& info) { return *info.schema; }
 
 }  // namespace engenho::k8s::codec
