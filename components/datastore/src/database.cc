@@ -4,6 +4,7 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/table.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -22,7 +23,7 @@
 
 namespace engenho::datastore {
 
-// RocksDB's own messages: warnings go to our log, and the last ones are kept, because they name the file that an error
+// RocksDB's own messages: errors go to our log as warnings, the rest as debug lines; the last ones are kept, because they name the file that an error
 // status of a damaged write-ahead log does not.
 class LogRelay final : public rocksdb::Logger {
  public:
@@ -33,7 +34,8 @@ class LogRelay final : public rocksdb::Logger {
     if (level < rocksdb::InfoLogLevel::WARN_LEVEL || level == rocksdb::InfoLogLevel::HEADER_LEVEL) return;
     char text[512];
     vsnprintf(text, sizeof(text), format, ap);
-    log::warn("datastore", "rocksdb: {}", trim(text));
+    if (level >= rocksdb::InfoLogLevel::ERROR_LEVEL) log::warn("datastore", "rocksdb: {}", trim(text));
+    else log::debug("datastore", "rocksdb: {}", trim(text));
     std::lock_guard lock(mutex_);
     lines_.emplace_back(trim(text));
     if (lines_.size() > 4) lines_.pop_front();
@@ -51,6 +53,15 @@ class LogRelay final : public rocksdb::Logger {
 };
 
 namespace {
+
+// After an error RocksDB waits for us: the writer asks for recovery when there is something to write, and so sees at once
+// that there is space again, not at RocksDB's next look in five seconds.
+class ManualRecovery final : public rocksdb::EventListener {
+ public:
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* automatic) override {
+    *automatic = false;
+  }
+};
 
 constexpr const char* kFamilies[] = {"default", "live", "past", "log"};
 
@@ -80,6 +91,7 @@ Result<std::unique_ptr<Database>> Database::open(const RocksdbOptions& options) 
   database->dir_ = options.dir;
   database->fsync_ = options.fsync;
   ENGENHO_TRY(make_dirs(options.dir, 0700));
+  ENGENHO_TRY(make_dirs(options.dir + "/db", 0700));
   ENGENHO_TRY(database->lock());
   ENGENHO_TRY(database->open_rocksdb(options));
   ENGENHO_TRY(database->check(options));
@@ -125,6 +137,7 @@ Status Database::open_rocksdb(const RocksdbOptions& options) {
   db.create_missing_column_families = true;
   db.info_log = relay_;
   db.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+  db.listeners.push_back(std::make_shared<ManualRecovery>());
   db.paranoid_checks = true;
   // A torn last record is a write that was never acknowledged; damage before it is refused, not skipped.
   db.wal_recovery_mode = options.recover_damaged_log ? rocksdb::WALRecoveryMode::kPointInTimeRecovery
@@ -150,6 +163,8 @@ Status Database::open_rocksdb(const RocksdbOptions& options) {
   if (opened.ok()) return {};
   if (opened.IsCorruption()) {
     std::string text = "the data in " + dir_ + "/db is damaged and was left untouched: " + opened.ToString();
+    // For a missing table RocksDB names the last thing it tried, LevelDB's old suffix.
+    for (size_t at; (at = text.find(".ldb")) != std::string::npos;) text.replace(at, 4, ".sst");
     if (const std::string lines = relay_->lines(); !lines.empty()) text += " (" + lines + ")";
     return damaged_error(std::move(text));
   }
@@ -208,8 +223,8 @@ Status Database::check(const RocksdbOptions& options) {
   }
   if (!found) {
     if (watermark > 0)
-      return damaged_error(dir_ + "/db is empty, but " + watermark_path + " says that it had revision " +
-                           std::to_string(watermark));
+      return damaged_error(dir_ + "/db is empty, but was at revision " + std::to_string(watermark) +
+                           " before (" + watermark_path + "): data is missing");
     return initialise();
   }
   if (format != kFormatName)

@@ -50,8 +50,8 @@ class RocksdbStore final : public Store {
         database_(std::move(database)),
         reader_(*database_, progress_),
         leases_(*options_.clock),
-        hub_(reader_, progress_, options_.ring_bytes),
-        writer_(options_, *database_, reader_, leases_, progress_, hub_),
+        hub_(std::make_shared<WatchHub>(reader_, progress_, options_.ring_bytes)),
+        writer_(options_, *database_, reader_, leases_, progress_, *hub_),
         janitor_(options_, *database_, progress_, leases_, writer_) {
     progress_.revision = progress_.assigned = database_->state().revision;
     progress_.keys = database_->state().keys;
@@ -62,7 +62,7 @@ class RocksdbStore final : public Store {
   ~RocksdbStore() override {
     janitor_.stop();
     writer_.stop();
-    hub_.stop();
+    hub_->stop();
     if (Status status = database_->write_watermark(progress_.revision.load()); !status.ok())
       log::warn("datastore", "{}", status.message());
   }
@@ -71,7 +71,7 @@ class RocksdbStore final : public Store {
     ENGENHO_RETURN_IF_ERROR(Writer::load_leases(*database_, leases_));
     ENGENHO_RETURN_IF_ERROR(database_->write_watermark(progress_.revision.load()));
     writer_.on_compacted = [this] { janitor_.wake(); };
-    hub_.start();
+    hub_->start();
     writer_.start();
     janitor_.start();
     return {};
@@ -150,7 +150,7 @@ class RocksdbStore final : public Store {
   Result<std::vector<LeaseId>> leases() override { return leases_.ids(); }
 
   Result<std::unique_ptr<Watch>> watch(WatchRequest request, WatchSink* sink) override {
-    return hub_.watch(std::move(request), sink);
+    return hub_->watch(std::move(request), sink);
   }
 
   Result<StoreStatus> status() override {
@@ -169,7 +169,7 @@ class RocksdbStore final : public Store {
     status.db_size_bytes = static_cast<int64_t>(database_->size_bytes());
     status.db_size_in_use_bytes = std::min(status.db_size_bytes, static_cast<int64_t>(live));
     status.leases = static_cast<int64_t>(leases_.size());
-    status.watches = static_cast<int64_t>(hub_.watches());
+    status.watches = static_cast<int64_t>(hub_->watches());
     status.cluster_id = database_->cluster_id();
     status.member_id = database_->member_id();
     status.alarm = writer_.alarm();
@@ -204,7 +204,7 @@ class RocksdbStore final : public Store {
   Progress progress_;
   Reader reader_;
   LeaseBook leases_;
-  WatchHub hub_;
+  std::shared_ptr<WatchHub> hub_;
   Writer writer_;
   Janitor janitor_;
 };

@@ -10,24 +10,26 @@ namespace engenho::datastore {
 
 class WatchHub::Handle final : public Watch {
  public:
-  Handle(WatchHub& hub, WatcherPtr watcher) : hub_(hub), watcher_(std::move(watcher)) {}
-  ~Handle() override { hub_.remove(watcher_); }
+  Handle(std::shared_ptr<WatchHub> hub, WatcherPtr watcher)
+      : hub_(std::move(hub)), watcher_(std::move(watcher)) {}
+  ~Handle() override { hub_->remove(watcher_); }
   void resume() override {
-    std::lock_guard lock(hub_.mutex_);
+    std::lock_guard lock(hub_->mutex_);
     ++watcher_->resumes;
     watcher_->paused = false;
-    hub_.work_waiting_ = true;
-    hub_.work_.notify_one();
+    hub_->work_waiting_ = true;
+    hub_->work_.notify_one();
   }
   void request_progress() override {
-    std::lock_guard lock(hub_.mutex_);
-    watcher_->progress_asked = hub_.progress_.revision.load();
-    hub_.work_waiting_ = true;
-    hub_.work_.notify_one();
+    std::lock_guard lock(hub_->mutex_);
+    if (hub_->stopping_) return;  // the store and its progress may be gone
+    watcher_->progress_asked = hub_->progress_.revision.load();
+    hub_->work_waiting_ = true;
+    hub_->work_.notify_one();
   }
 
  private:
-  WatchHub& hub_;
+  std::shared_ptr<WatchHub> hub_;
   WatcherPtr watcher_;
 };
 
@@ -89,7 +91,7 @@ Result<std::unique_ptr<Watch>> WatchHub::watch(WatchRequest request, WatchSink* 
   watchers_.push_back(watcher);
   work_waiting_ = true;
   work_.notify_one();
-  return std::make_unique<Handle>(*this, std::move(watcher));
+  return std::make_unique<Handle>(shared_from_this(), std::move(watcher));
 }
 
 void WatchHub::remove(const WatcherPtr& watcher) {

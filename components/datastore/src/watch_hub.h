@@ -23,7 +23,8 @@ struct RevisionEvents {
   size_t bytes = 0;  // keys, values and previous values, whether shared or not
 };
 
-class WatchHub {
+// Shared with the handles of its watches, which may outlive the store; after stop() they touch nothing but the hub itself.
+class WatchHub : public std::enable_shared_from_this<WatchHub> {
  public:
   WatchHub(Reader& reader, Progress& progress, size_t ring_bytes);
   ~WatchHub();

@@ -39,7 +39,7 @@ struct RocksdbOptions {
 };
 
 // Fails with a clear text when another process has the directory, when it was written by a newer version, and when its
-// data is damaged (naming the file). The store must outlive its watches.
+// data is damaged (naming the file). Watches may outlive the store; they end with it.
 Result<std::unique_ptr<Store>> open_rocksdb_store(RocksdbOptions options);
 
 }  // namespace engenho::datastore
