@@ -85,7 +85,7 @@ struct Limits {
   uint32_t max_streams = 250;             // concurrent per HTTP/2 connection
   size_t max_queued_bytes = 64 << 20;     // per exchange, written and not yet sent; respond() is exempt
   Duration handshake_timeout = std::chrono::seconds(10);
-  Duration header_timeout = std::chrono::seconds(15);  // from the first byte of a request (or the connection) to its last header
+  Duration header_timeout = std::chrono::seconds(32);  // from the first byte of a request (or the connection) to its last header
   Duration body_timeout = std::chrono::seconds(60);    // without any progress of the body
   Duration idle_timeout = std::chrono::seconds(180);   // no request in flight
   Duration stall_timeout = std::chrono::seconds(60);   // bytes wait and the peer takes none
