@@ -320,9 +320,11 @@ TEST_CASE("h1: upgrade hands over the raw stream, with what the client sent earl
 
 TEST_CASE("h1: stop answers what is in flight, then cuts the rest") {
   std::promise<std::shared_ptr<Exchange>> first, second;
+  ServerOptions one_thread;  // what one connection sees holds for the others
+  one_thread.threads = 1;
   auto t = std::make_unique<TestServer>([&](std::shared_ptr<Exchange> e) {
     (e->request().path() == "/1" ? first : second).set_value(e);
-  });
+  }, one_thread);
   auto idle = t->dial();
   auto a = t->dial();
   auto b = t->dial();
