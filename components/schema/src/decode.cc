@@ -187,28 +187,46 @@ class Decoder {
   Status object(const Schema& schema, json::Value& v, const Frame& frame) {
     if (!v.is_object()) return mismatch(go_json_type(v), schema.go_type, frame);
     if (++depth_ > kMaxDepth) return bad_request("exceeded max depth");
+    // First in place: most objects are in normal form already. Both sides are sorted by name.
     json::Object& in = v.as_object();
-    json::Object out;
+    bool rebuild = false;
     auto it = in.begin();
-    // Both sides are sorted by name.
     for (const Field& field : schema.fields) {
-      for (; it != in.end() && it->first < field.name; ++it) unknown(it->first, frame);
-      json::Value member;
-      bool present = false;
-      if (it != in.end() && it->first == field.name) {
-        member = std::move(it->second);
-        present = !member.is_null();
-        ++it;
-        if (present) {
-          ENGENHO_RETURN_IF_ERROR(value(*field.schema, member, Frame{&frame, field.name, 0, Frame::kField, &schema}));
-        }
+      for (; it != in.end() && it->first < field.name; ++it) {
+        unknown(it->first, frame);
+        rebuild = true;
       }
-      if (!present && !field.pointer) member = zero_value(*field.schema);
-      if (!is_omitted(field, member)) out.set(field.name, std::move(member));
+      if (it == in.end() || it->first != field.name) {
+        rebuild |= is_written_when_absent(field);
+        continue;
+      }
+      if (!it->second.is_null()) {
+        ENGENHO_RETURN_IF_ERROR(value(*field.schema, it->second, Frame{&frame, field.name, 0, Frame::kField, &schema}));
+      } else if (!field.pointer) {
+        it->second = zero_value(*field.schema);
+      }
+      rebuild |= is_omitted(field, it->second);
+      ++it;
     }
-    for (; it != in.end(); ++it) unknown(it->first, frame);
-    v = std::move(out);
+    for (; it != in.end(); ++it) {
+      unknown(it->first, frame);
+      rebuild = true;
+    }
     --depth_;
+    if (!rebuild) return {};
+
+    json::Object out;
+    it = in.begin();
+    for (const Field& field : schema.fields) {
+      while (it != in.end() && it->first < field.name) ++it;
+      if (it != in.end() && it->first == field.name) {
+        if (!is_omitted(field, it->second)) out.set(field.name, std::move(it->second));
+        ++it;
+      } else if (is_written_when_absent(field)) {
+        out.set(field.name, field.pointer ? json::Value() : zero_value(*field.schema));
+      }
+    }
+    v = std::move(out);
     return {};
   }
 
