@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "engenho/base/bytes.h"
 #include "engenho/schema/quantity.h"
@@ -115,16 +116,19 @@ class Decoder {
         if (v.is_int() && in_int32(v.as_int())) return {};
         return mismatch(v.is_number() ? "number " + number_text(v) : std::string(go_json_type(v)), "int32", frame);
       case Kind::kSchemaOrArray:
-        if (v.is_object()) return value(*schema.element, v, Frame{});
-        if (v.is_array()) return elements(*schema.element, v.as_array(), Frame{});
+        if (v.is_object()) return nested(*schema.element, v);
+        if (v.is_array()) {
+          for (json::Value& item : v.as_array()) ENGENHO_RETURN_IF_ERROR(nested(*schema.element, item));
+          return {};
+        }
         v = json::Value();
         return {};
       case Kind::kSchemaOrBool:
-        if (v.is_object()) return value(*schema.element, v, Frame{});
+        if (v.is_object()) return nested(*schema.element, v);
         if (v.is_bool()) return {};
         return fail(bad_request("boolean or JSON schema expected"));
       case Kind::kSchemaOrStringArray:
-        if (v.is_object()) return value(*schema.element, v, Frame{});
+        if (v.is_object()) return nested(*schema.element, v);
         if (v.is_array()) return {};
         v = json::Value();
         return {};
@@ -136,6 +140,18 @@ class Decoder {
   static constexpr int kMaxDepth = 1000;
 
   static bool in_int32(int64_t v) { return v >= std::numeric_limits<int32_t>::min() && v <= std::numeric_limits<int32_t>::max(); }
+
+  // A type with a JSON method of its own starts anew: no path, and unknown fields pass unseen.
+  Status nested(const Schema& schema, json::Value& v) {
+    if (v.is_null()) {
+      v = zero_value(schema);
+      return {};
+    }
+    std::vector<std::string>* strict = std::exchange(strict_, nullptr);
+    Status status = value(schema, v, Frame{});
+    strict_ = strict;
+    return status;
+  }
 
   Status fail(Status status) { return lenient_ ? Status() : std::move(status); }
 
