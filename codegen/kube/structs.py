@@ -238,12 +238,26 @@ def emit_sources(package, nodes, types, resources, out):
         out.write(src)
 
 
+def superseded_packages(model):
+    """Alpha and beta packages all of whose resources a better version of the group serves too: nobody needs structs for them."""
+    best, out = {}, set()
+    by_gvk = {(g["group"], g["version"], g["kind"]): node for node in model.nodes.values() for g in node.gvks}
+    for gv in model.group_versions:     # preferred versions first
+        kinds = [r["kind"] for r in gv["resources"]]
+        if not re.fullmatch(r"v\d+", gv["version"]) and all((gv["group"], k) in best for k in kinds):
+            out |= {by_gvk[(gv["group"], gv["version"], k)].package for k in kinds}
+        for kind in kinds:
+            best.setdefault((gv["group"], kind), gv["version"])
+    return out
+
+
 def emit(model, out):
     types, packages = Types(), {}
     resources = resource_index(model)
+    superseded = superseded_packages(model)
     for name in sorted(model.nodes):
         node = model.nodes[name]
-        if node.kind == "kObject" and not node.internal:
+        if node.kind == "kObject" and not node.internal and node.package not in superseded:
             packages.setdefault(node.package, []).append(node)
     infos = Source("struct_infos.h")
     infos.add("#pragma once", "namespace engenho::k8s {", "struct StructInfo;")

@@ -147,8 +147,6 @@ void apply_conditional_defaults(std::string_view group, std::string_view version
 void apply_all_defaults(const Resource& resource, json::Value& object) {
   schema::apply_defaults(*resource.schema, object);
   apply_conditional_defaults(resource, object);
-  // What the code above created (an emptyDir, a rollingUpdate) has constant defaults of its own.
-  schema::apply_defaults(*resource.schema, object);
   round_resource_lists(*resource.schema, object);
   schema::normalize(*resource.schema, object);
   // These two are stored as JSON.

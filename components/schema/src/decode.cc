@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "engenho/base/bytes.h"
 #include "engenho/schema/quantity.h"
@@ -115,16 +116,19 @@ class Decoder {
         if (v.is_int() && in_int32(v.as_int())) return {};
         return mismatch(v.is_number() ? "number " + number_text(v) : std::string(go_json_type(v)), "int32", frame);
       case Kind::kSchemaOrArray:
-        if (v.is_object()) return value(*schema.element, v, Frame{});
-        if (v.is_array()) return elements(*schema.element, v.as_array(), Frame{});
+        if (v.is_object()) return nested(*schema.element, v);
+        if (v.is_array()) {
+          for (json::Value& item : v.as_array()) ENGENHO_RETURN_IF_ERROR(nested(*schema.element, item));
+          return {};
+        }
         v = json::Value();
         return {};
       case Kind::kSchemaOrBool:
-        if (v.is_object()) return value(*schema.element, v, Frame{});
+        if (v.is_object()) return nested(*schema.element, v);
         if (v.is_bool()) return {};
         return fail(bad_request("boolean or JSON schema expected"));
       case Kind::kSchemaOrStringArray:
-        if (v.is_object()) return value(*schema.element, v, Frame{});
+        if (v.is_object()) return nested(*schema.element, v);
         if (v.is_array()) return {};
         v = json::Value();
         return {};
@@ -136,6 +140,18 @@ class Decoder {
   static constexpr int kMaxDepth = 1000;
 
   static bool in_int32(int64_t v) { return v >= std::numeric_limits<int32_t>::min() && v <= std::numeric_limits<int32_t>::max(); }
+
+  // A type with a JSON method of its own starts anew: no path, and unknown fields pass unseen.
+  Status nested(const Schema& schema, json::Value& v) {
+    if (v.is_null()) {
+      v = zero_value(schema);
+      return {};
+    }
+    std::vector<std::string>* strict = std::exchange(strict_, nullptr);
+    Status status = value(schema, v, Frame{});
+    strict_ = strict;
+    return status;
+  }
 
   Status fail(Status status) { return lenient_ ? Status() : std::move(status); }
 
@@ -187,28 +203,46 @@ class Decoder {
   Status object(const Schema& schema, json::Value& v, const Frame& frame) {
     if (!v.is_object()) return mismatch(go_json_type(v), schema.go_type, frame);
     if (++depth_ > kMaxDepth) return bad_request("exceeded max depth");
+    // First in place: most objects are in normal form already. Both sides are sorted by name.
     json::Object& in = v.as_object();
-    json::Object out;
+    bool rebuild = false;
     auto it = in.begin();
-    // Both sides are sorted by name.
     for (const Field& field : schema.fields) {
-      for (; it != in.end() && it->first < field.name; ++it) unknown(it->first, frame);
-      json::Value member;
-      bool present = false;
-      if (it != in.end() && it->first == field.name) {
-        member = std::move(it->second);
-        present = !member.is_null();
-        ++it;
-        if (present) {
-          ENGENHO_RETURN_IF_ERROR(value(*field.schema, member, Frame{&frame, field.name, 0, Frame::kField, &schema}));
-        }
+      for (; it != in.end() && it->first < field.name; ++it) {
+        unknown(it->first, frame);
+        rebuild = true;
       }
-      if (!present && !field.pointer) member = zero_value(*field.schema);
-      if (!is_omitted(field, member)) out.set(field.name, std::move(member));
+      if (it == in.end() || it->first != field.name) {
+        rebuild |= is_written_when_absent(field);
+        continue;
+      }
+      if (!it->second.is_null()) {
+        ENGENHO_RETURN_IF_ERROR(value(*field.schema, it->second, Frame{&frame, field.name, 0, Frame::kField, &schema}));
+      } else if (!field.pointer) {
+        it->second = zero_value(*field.schema);
+      }
+      rebuild |= is_omitted(field, it->second);
+      ++it;
     }
-    for (; it != in.end(); ++it) unknown(it->first, frame);
-    v = std::move(out);
+    for (; it != in.end(); ++it) {
+      unknown(it->first, frame);
+      rebuild = true;
+    }
     --depth_;
+    if (!rebuild) return {};
+
+    json::Object out;
+    it = in.begin();
+    for (const Field& field : schema.fields) {
+      while (it != in.end() && it->first < field.name) ++it;
+      if (it != in.end() && it->first == field.name) {
+        if (!is_omitted(field, it->second)) out.set(field.name, std::move(it->second));
+        ++it;
+      } else if (is_written_when_absent(field)) {
+        out.set(field.name, field.pointer ? json::Value() : zero_value(*field.schema));
+      }
+    }
+    v = std::move(out);
     return {};
   }
 

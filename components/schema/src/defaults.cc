@@ -1,5 +1,7 @@
 #include "engenho/schema/defaults.h"
 
+#include <vector>
+
 #include "normal.h"
 
 namespace engenho::schema {
@@ -29,22 +31,36 @@ void fill(const Schema& schema, json::Value& v, int depth) {
   switch (schema.kind) {
     case Kind::kObject: {
       if (!v.is_object()) return;
+      // Both sides are sorted by name. What is missing is merged in afterwards, at once.
+      json::Object& object = v.as_object();
+      std::vector<std::pair<const Field*, json::Value>> added;
+      auto it = object.begin();
       for (const Field& field : schema.fields) {
-        json::Value* member = v.as_object().find(field.name);
+        while (it != object.end() && it->first < field.name) ++it;
+        json::Value* member = it != object.end() && it->first == field.name ? &it->second : nullptr;
         const bool custom = field.default_value != nullptr;
         if (field.has_default() && is_absent(field, member, custom)) {
-          if (custom) {
-            member = &v.as_object().set(field.name, *field.default_value);
+          json::Value value = custom ? *field.default_value : parse_default(field.default_json);
+          fill(*field.schema, value, depth + 1);
+          if (!custom && is_omitted(field, value)) continue;
+          if (member != nullptr) {
+            *member = std::move(value);
           } else {
-            json::Value value = parse_default(field.default_json);
-            if (field.schema->kind == Kind::kObject) fill(*field.schema, value, depth + 1);
-            if (is_omitted(field, value)) continue;
-            v.as_object().set(field.name, std::move(value));
-            continue;
+            added.emplace_back(&field, std::move(value));
           }
+        } else if (member != nullptr && (member->is_object() || member->is_array())) {
+          fill(*field.schema, *member, depth + 1);
         }
-        if (member != nullptr) fill(*field.schema, *member, depth + 1);
       }
+      if (added.empty()) return;
+      json::Object merged;
+      auto next = added.begin();
+      for (auto& [name, value] : object) {
+        for (; next != added.end() && next->first->name < name; ++next) merged.set(next->first->name, std::move(next->second));
+        merged.set(name, std::move(value));
+      }
+      for (; next != added.end(); ++next) merged.set(next->first->name, std::move(next->second));
+      object = std::move(merged);
       return;
     }
     case Kind::kMap:

@@ -20,6 +20,12 @@ bool is_go_struct(const Schema& schema) {
   }
 }
 
+bool is_written_when_absent(const Field& field) {
+  if (field.pointer) return !field.omit_empty && !field.omit_zero;
+  if (field.omit_zero) return false;
+  return !field.omit_empty || is_go_struct(*field.schema);
+}
+
 json::Value zero_value(const Schema& schema) {
   switch (schema.kind) {
     case Kind::kString: return "";
@@ -33,8 +39,7 @@ json::Value zero_value(const Schema& schema) {
     case Kind::kObject: {
       json::Object out;
       for (const Field& field : schema.fields) {
-        json::Value zero = field.pointer ? json::Value() : zero_value(*field.schema);
-        if (!is_omitted(field, zero)) out.set(field.name, std::move(zero));
+        if (is_written_when_absent(field)) out.set(field.name, field.pointer ? json::Value() : zero_value(*field.schema));
       }
       return out;
     }

@@ -14,5 +14,7 @@ json::Value zero_value(const Schema& schema);
 bool is_zero(const Schema& schema, const json::Value& value);
 // Whether Go leaves the field out when it holds `value`.
 bool is_omitted(const Field& field, const json::Value& value);
+// Whether Go writes the field, as its zero value, when a document did not have it.
+bool is_written_when_absent(const Field& field);
 
 }  // namespace engenho::schema

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <vector>
 
 #include "engenho/base/bytes.h"
 #include "engenho/schema/decode.h"
@@ -466,8 +467,35 @@ Status read_map_entry(const Schema& element, std::string_view bytes, json::Objec
   return {};
 }
 
+Status read_member(const Field& field, uint32_t wire, Reader& in, json::Value& out, int depth) {
+  const Schema& type = *field.schema;
+  std::string_view part;
+  if (type.kind == Kind::kMap) {
+    if (wire != kBytes) return wrong_wire(wire, field.name);
+    ENGENHO_RETURN_IF_ERROR(in.bytes(part));
+    return read_map_entry(*type.element, part, out.make_object(), depth + 1);
+  }
+  if (type.kind != Kind::kArray || type.proto_wrapped) return read_scalar(type, wire, in, out, field.name, depth);
+  json::Array& items = out.make_array();
+  const Kind element = type.element->kind;
+  const bool packable = element == Kind::kBool || element == Kind::kInt32 || element == Kind::kInt64 || element == Kind::kDouble;
+  if (!packable || wire != kBytes) return read_scalar(*type.element, wire, in, items.emplace_back(), field.name, depth);
+  ENGENHO_RETURN_IF_ERROR(in.bytes(part));
+  Reader packed(part);
+  while (!packed.done()) {
+    ENGENHO_RETURN_IF_ERROR(
+        read_scalar(*type.element, element == Kind::kDouble ? kFixed64 : kVarint, packed, items.emplace_back(), field.name, depth));
+  }
+  return {};
+}
+
+// Members arrive in the order of their numbers and are wanted in the order of their names: they are gathered by field first.
 Status read_object(const Schema& schema, std::string_view bytes, json::Object& out, int depth) {
   if (depth > kMaxDepth) return bad_request("proto: nested too deeply");
+  if (bytes.empty()) return {};
+  std::vector<json::Value> members(schema.fields.size());
+  std::vector<bool> present(schema.fields.size());
+  const bool fresh = out.empty();
   Reader in(bytes);
   while (!in.done()) {
     uint32_t number = 0, wire = 0;
@@ -486,28 +514,18 @@ Status read_object(const Schema& schema, std::string_view bytes, json::Object& o
       continue;
     }
     const Field& field = *it->field;
-    const Schema& type = *field.schema;
-    if (type.kind == Kind::kMap) {
-      if (wire != kBytes) return wrong_wire(wire, field.name);
-      ENGENHO_RETURN_IF_ERROR(in.bytes(part));
-      ENGENHO_RETURN_IF_ERROR(read_map_entry(*type.element, part, out[field.name].make_object(), depth + 1));
-    } else if (type.kind == Kind::kArray && !type.proto_wrapped) {
-      json::Array& items = out[field.name].make_array();
-      const Kind element = type.element->kind;
-      const bool packable = element == Kind::kBool || element == Kind::kInt32 || element == Kind::kInt64 || element == Kind::kDouble;
-      if (packable && wire == kBytes) {
-        ENGENHO_RETURN_IF_ERROR(in.bytes(part));
-        Reader packed(part);
-        while (!packed.done()) {
-          ENGENHO_RETURN_IF_ERROR(
-              read_scalar(*type.element, element == Kind::kDouble ? kFixed64 : kVarint, packed, items.emplace_back(), field.name, depth));
-        }
-      } else {
-        ENGENHO_RETURN_IF_ERROR(read_scalar(*type.element, wire, in, items.emplace_back(), field.name, depth));
-      }
-    } else {
-      ENGENHO_RETURN_IF_ERROR(read_scalar(type, wire, in, out[field.name], field.name, depth));
+    const auto index = static_cast<size_t>(&field - schema.fields.data());
+    json::Value& member = members[index];
+    if (!present[index]) {
+      present[index] = true;
+      // An object may come in pieces, and an embedded struct may have been read before.
+      if (json::Value* earlier = fresh ? nullptr : out.find(field.name)) member = std::move(*earlier);
     }
+    ENGENHO_RETURN_IF_ERROR(read_member(field, wire, in, member, depth));
+  }
+  for (size_t i = 0; i < members.size(); ++i) {
+    // Scalars that are not pointers are always on the wire, and mostly zero.
+    if (present[i] && !is_omitted(schema.fields[i], members[i])) out.set(schema.fields[i].name, std::move(members[i]));
   }
   return {};
 }
