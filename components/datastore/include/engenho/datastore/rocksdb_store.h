@@ -33,7 +33,7 @@ struct RocksdbOptions {
   int64_t compaction_max_history = 1'000'000;
 
   // Every data file is read and its checksums verified at start when together they are no larger than this.
-  uint64_t verify_limit_bytes = 256ull << 20;
+  uint64_t verify_limit_bytes = 64ull << 20;
   // For an operator whose log was damaged by the machine's crash: keep what precedes the damage. Loses what follows it.
   bool recover_damaged_log = false;
 };
