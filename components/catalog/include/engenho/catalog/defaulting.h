@@ -15,7 +15,8 @@ void apply_conditional_defaults(std::string_view group, std::string_view version
 inline void apply_conditional_defaults(const Resource& resource, json::Value& object) {
   apply_conditional_defaults(resource.group, resource.version, resource.kind, object);
 }
-// Constant ones and conditional ones, in the order that gives upstream's answers.
+// Constant ones and conditional ones, in the order that gives upstream's answers; the result is in the normal form in which upstream reads it back from
+// its store (`rules: []` is `rules: null`). `object` has been decoded (schema/decode.h).
 void apply_all_defaults(const Resource& resource, json::Value& object);
 
 }  // namespace engenho::catalog

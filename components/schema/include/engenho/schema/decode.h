@@ -25,6 +25,12 @@ struct DecodeOptions {
 Status decode(const Schema& schema, json::Value& document, std::vector<std::string>* unknown = nullptr,
               const DecodeOptions& options = {});
 
+// Puts strict errors of a JSON body in the order in which upstream reports them: that of the fields in `json_text`. `unknown` is what decode()
+// gave, `duplicate_keys` what json::parse_with_duplicates did; the result holds `unknown field "..."` and `duplicate field "..."`, each once.
+// (YAML bodies need no such order: upstream sorts them too.)
+std::vector<std::string> strict_errors_in_order(std::string_view json_text, const std::vector<std::string>& unknown,
+                                                const std::vector<std::string>& duplicate_keys);
+
 // The Go-typed output form of a document already decoded and then changed (defaults, patches): the same normalisation without
 // complaints; values of a wrong type stay.
 void normalize(const Schema& schema, json::Value& document);

@@ -14,7 +14,7 @@ namespace engenho::schema {
 
 inline constexpr std::string_view kProtobufMagic{"k8s\0", 4};
 
-// One message without envelope. `document` is in normal form (decode.h); apiVersion and kind of a kind are left out, as in Go.
+// One message without envelope. Precondition: schema.has_proto (Table, for one, has none). `document` is in normal form (decode.h); apiVersion and kind of a kind are left out, as in Go.
 std::string to_protobuf(const Schema& schema, const json::Value& document);
 void to_protobuf(const Schema& schema, const json::Value& document, std::string& out);  // appends
 // Gives the normal form, without apiVersion and kind of the kind itself.

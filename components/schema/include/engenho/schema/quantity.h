@@ -1,4 +1,4 @@
-// resource.Quantity: a fixed-point number with a suffix. Kept exactly in units of 10^-9 within +-1.7e29; finer digits round up (away
+// resource.Quantity: a fixed-point number with a suffix. Kept exactly in units of 10^-9 within +-8e28; finer digits round up (away
 // from zero), larger values saturate. Binary suffixes (Ki..Ei), decimal ones (n u m "" k M G T P E) and exponents (e3, E3).
 // Canonical form: no fraction, the largest suffix that keeps it so, in the format it was written in.
 #pragma once
@@ -17,6 +17,7 @@ class Quantity {
   enum class Format : uint8_t { kDecimalSI, kBinarySI, kDecimalExponent };
 
   Quantity() = default;  // "0"
+  // Errors: BadRequest with upstream's own texts.
   static Result<Quantity> parse(std::string_view text);
   static Quantity from_int(int64_t value, Format format = Format::kDecimalSI);
   static Quantity from_milli(int64_t value, Format format = Format::kDecimalSI);
@@ -28,6 +29,7 @@ class Quantity {
   int64_t milli_value() const;         // in thousandths, rounded up; saturates
   double as_double() const;
   Format format() const { return format_; }
+  __extension__ __int128 nano() const { return nano_; }
   bool is_zero() const { return nano_ == 0; }
   int sign() const { return nano_ < 0 ? -1 : nano_ > 0 ? 1 : 0; }
 
@@ -47,5 +49,9 @@ class Quantity {
   Nano nano_ = 0;
   Format format_ = Format::kDecimalSI;
 };
+
+// The text that upstream prints after reading `text`: mostly the canonical form; some equivalent spellings ("1.125", "1500Mi", "1e3")
+// are kept as they were written. Errors as Quantity::parse.
+Result<std::string> canonical_quantity(std::string_view text);
 
 }  // namespace engenho::schema

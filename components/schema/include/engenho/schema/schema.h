@@ -75,6 +75,13 @@ struct Embedded {
   const Schema* message = nullptr;
 };
 
+// One field of the protobuf message, direct or an embedded struct.
+struct ProtoField {
+  uint16_t number = 0;
+  const Field* field = nullptr;        // null for an embedded struct
+  const Schema* embedded = nullptr;
+};
+
 // x-kubernetes-validations.
 struct ValidationRule {
   std::string_view rule, message, message_expression, reason, field_path;
@@ -103,11 +110,13 @@ struct Schema {
   bool preserve_unknown = false;       // x-kubernetes-preserve-unknown-fields
   bool embedded_resource = false;      // x-kubernetes-embedded-resource
   bool proto_wrapped = false;          // a list that is a message {items = 1} in protobuf (Verbs, ExtraValue)
+  bool has_proto = false;              // kObject: has a protobuf message
   bool top_level = false;              // has apiVersion and kind of its own (a kind, not a part of one)
   std::string_view name;               // OpenAPI name, "io.k8s.api.apps.v1.DeploymentSpec"; empty for anonymous nodes
   std::string_view go_type;            // as Go prints it: "v1.DeploymentSpec", "int32", "[]v1.Container", "v1.RestartPolicy"
   std::span<const Field> fields;       // kObject: sorted by name
   std::span<const Embedded> embedded;  // kObject: embedded protobuf messages
+  std::span<const ProtoField> proto_fields;      // kObject: sorted by number
   const Schema* element = nullptr;     // kMap, kArray
   std::span<const std::string_view> list_keys;   // ListType::kMap
   const json::Value* element_default = nullptr;  // custom resources: default of the element schema

@@ -1,0 +1,147 @@
+#include "bootstrap.h"
+
+#include <arpa/inet.h>
+
+#include "bootstrap_policy.h"
+#include "context.h"
+#include "engenho/base/bytes.h"
+#include "engenho/base/log.h"
+#include "engenho/catalog/defaulting.h"
+#include "engenho/schema/decode.h"
+#include "engenho/schema/api_errors.h"
+
+namespace engenho::apiserver {
+
+namespace {
+
+using json::Value;
+
+class Bootstrapper {
+ public:
+  explicit Bootstrapper(Rest& rest) : rest_(rest) {
+    context_.user.name = "system:apiserver";
+    context_.user.groups = {std::string(kMasters)};
+  }
+
+  // Creates `object` unless one of that name is there.
+  Status ensure(Value object) {
+    std::string_view group, version;
+    catalog::split_api_version(object.str_at({"apiVersion"}), group, version);
+    auto resource = rest_.resources().find_kind(group, version, object.str_at({"kind"}));
+    if (resource == nullptr) return internal_error("bootstrap: unknown kind " + std::string(object.str_at({"kind"})));
+    const std::string ns(object.str_at({"metadata", "namespace"})), name(object.str_at({"metadata", "name"}));
+    if (resource->cacher->get(resource->store_key(ns, name)) != nullptr) return {};
+    ENGENHO_RETURN_IF_ERROR(schema::decode(*resource->schema, object));
+    catalog::apply_all_defaults(*resource->builtin, object);
+    context_.resource = resource;
+    context_.info.namespace_ = ns;
+    auto created = rest_.create(context_, *resource, std::move(object), {});
+    if (!created && !created.error().already_exists()) return created.error().with_context("bootstrap of " + name);
+    return {};
+  }
+
+  // Replaces what differs: for objects that the server itself keeps.
+  Status keep(Value object, std::initializer_list<const char*> members) {
+    std::string_view group, version;
+    catalog::split_api_version(object.str_at({"apiVersion"}), group, version);
+    auto resource = rest_.resources().find_kind(group, version, object.str_at({"kind"}));
+    const std::string ns(object.str_at({"metadata", "namespace"})), name(object.str_at({"metadata", "name"}));
+    ENGENHO_RETURN_IF_ERROR(ensure(object));
+    context_.resource = resource;
+    context_.info.namespace_ = ns;
+    auto updated = rest_.update(
+        context_, *resource, name, "",
+        [&](const Value* current) -> Result<Value> {
+          Value next = *current;
+          for (const char* member : members) {
+            if (const Value* v = object.get(member)) next[member] = *v;
+          }
+          return next;
+        },
+        {}, false);
+    return updated ? Status() : updated.error();
+  }
+
+ private:
+  Rest& rest_;
+  Context context_;
+};
+
+Value object_of(const char* api_version, const char* kind, const std::string& name, const std::string& ns = "") {
+  Value out = json::Object();
+  out["apiVersion"] = api_version;
+  out["kind"] = kind;
+  out["metadata"]["name"] = name;
+  if (!ns.empty()) out["metadata"]["namespace"] = ns;
+  return out;
+}
+
+}  // namespace
+
+Status bootstrap(Rest& rest, const BootstrapOptions& options) {
+  Bootstrapper make(rest);
+  for (const char* name : {"default", "kube-system", "kube-public", "kube-node-lease"}) {
+    ENGENHO_RETURN_IF_ERROR(make.ensure(object_of("v1", "Namespace", name)));
+  }
+  auto policy = bootstrap_policy();
+  if (!policy) return policy.error();
+  for (Value& object : *policy) ENGENHO_RETURN_IF_ERROR(make.ensure(std::move(object)));
+
+  for (const auto& [name, value] : {std::pair("system-node-critical", 2000001000), std::pair("system-cluster-critical", 2000000000)}) {
+    Value c = object_of("scheduling.k8s.io/v1", "PriorityClass", name);
+    c["value"] = value;
+    c["description"] = std::string_view(name) == "system-node-critical"
+                           ? "Used for system critical pods that must not be moved from their current node."
+                           : "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.";
+    ENGENHO_RETURN_IF_ERROR(make.ensure(std::move(c)));
+  }
+
+  Value cidr = object_of("networking.k8s.io/v1", "ServiceCIDR", "kubernetes");
+  cidr["spec"]["cidrs"] = json::Array{options.service_cidr};
+  ENGENHO_RETURN_IF_ERROR(make.ensure(std::move(cidr)));
+
+  Value service = object_of("v1", "Service", "kubernetes", "default");
+  service["metadata"]["labels"]["component"] = "apiserver";
+  service["metadata"]["labels"]["provider"] = "kubernetes";
+  Value& spec = service["spec"];
+  spec["clusterIP"] = options.service_address;
+  spec["clusterIPs"] = json::Array{options.service_address};
+  spec["ipFamilies"] = json::Array{"IPv4"};
+  spec["ipFamilyPolicy"] = "SingleStack";
+  Value port = json::Object();
+  port["name"] = "https";
+  port["port"] = 443;
+  port["protocol"] = "TCP";
+  port["targetPort"] = options.advertise_port;
+  spec["ports"] = json::Array{port};
+  ENGENHO_RETURN_IF_ERROR(make.ensure(std::move(service)));
+
+  if (!options.advertise_address.empty()) {
+    Value endpoints = object_of("v1", "Endpoints", "kubernetes", "default");
+    endpoints["metadata"]["labels"]["endpointslice.kubernetes.io/skip-mirror"] = "true";
+    Value address = json::Object();
+    address["ip"] = options.advertise_address;
+    Value target = json::Object();
+    target["name"] = "https";
+    target["port"] = options.advertise_port;
+    target["protocol"] = "TCP";
+    Value subset = json::Object();
+    subset["addresses"] = json::Array{address};
+    subset["ports"] = json::Array{target};
+    endpoints["subsets"] = json::Array{subset};
+    ENGENHO_RETURN_IF_ERROR(make.keep(std::move(endpoints), {"subsets"}));
+
+    Value slice = object_of("discovery.k8s.io/v1", "EndpointSlice", "kubernetes", "default");
+    slice["metadata"]["labels"]["kubernetes.io/service-name"] = "kubernetes";
+    slice["addressType"] = "IPv4";
+    Value endpoint = json::Object();
+    endpoint["addresses"] = json::Array{options.advertise_address};
+    endpoint["conditions"]["ready"] = true;
+    slice["endpoints"] = json::Array{endpoint};
+    slice["ports"] = json::Array{target};
+    ENGENHO_RETURN_IF_ERROR(make.keep(std::move(slice), {"endpoints", "ports"}));
+  }
+  return {};
+}
+
+}  // namespace engenho::apiserver

@@ -1,0 +1,59 @@
+// What differs from kind to kind on the write path. Everything else is the same code for all of them.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "engenho/base/json.h"
+#include "engenho/base/status.h"
+#include "engenho/schema/api_errors.h"
+#include "engenho/schema/names.h"
+#include "resource_table.h"
+
+namespace engenho::apiserver {
+
+enum class GenerationRule {
+  kNone,          // never set
+  kSpec,          // bumped when spec changes
+  kSpecOrAnnotations,
+  kAllButMeta,    // bumped when anything outside metadata and status changes
+  kAllAndLabels,  // the same, or labels
+  kFixed,         // 1 for ever
+};
+
+struct Strategy {
+  bool create_on_update = false;
+  bool unconditional_update = true;
+  bool delete_returns_object = false;
+  bool delete_default_orphan = false;   // dependents are orphaned unless the client says otherwise
+  bool warn_default_orphan = false;
+  GenerationRule generation = GenerationRule::kNone;
+  schema::Messages (*name_rule)(std::string_view) = nullptr;
+
+  // Brings a new object into the form in which it is stored: status reset, server-set fields. `object` is in storage version.
+  void (*prepare_create)(json::Value& object) = nullptr;
+  void (*prepare_update)(json::Value& object, const json::Value& old) = nullptr;
+};
+
+const Strategy& strategy_of(std::string_view group, std::string_view plural);
+
+// Whether a create clears status, and an update keeps the old one: kinds with a status subresource.
+bool has_status(const ResourceDef& resource);
+
+// What a write through a subresource may change: `object` as sent, the rest of `old` kept. "status" takes the status,
+// "finalize" the finalizers, "approval" the conditions, "ephemeralcontainers" and "resize" their part of the pod's spec,
+// "binding" and "scale" come from the server itself and pass as they are.
+json::Value restrict_to_subresource(const ResourceDef& resource, std::string_view subresource, const json::Value& object,
+                                    const json::Value& old);
+
+// The rules that schemas cannot say. Paths as upstream's errors have them. Both get objects in storage version after
+// defaulting and preparation.
+void validate_create(const ResourceDef& resource, const json::Value& object, schema::FieldErrors& errors);
+void validate_update(const ResourceDef& resource, std::string_view subresource, const json::Value& object, const json::Value& old,
+                     schema::FieldErrors& errors);
+
+// metadata's own rules.
+void validate_object_meta(const json::Value& object, bool namespaced, const Strategy& strategy, schema::FieldErrors& errors);
+void validate_object_meta_update(const json::Value& object, const json::Value& old, schema::FieldErrors& errors);
+
+}  // namespace engenho::apiserver

@@ -1,0 +1,38 @@
+// The etcd v3 API over a Store, for etcdctl, backup tools and other API servers: KV, Watch, Lease, Maintenance and what
+// Cluster can say about one member. Authentication, membership changes and snapshots answer Unimplemented.
+//
+// Whoever can connect can read and write everything. So it listens on a Unix socket with mode 0600 or on loopback only.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engenho/base/status.h"
+#include "engenho/datastore/store.h"
+
+namespace engenho::datastore {
+
+class EtcdServer {
+ public:
+  struct Options {
+    // "unix:///path" (an absolute path; a socket left over there is replaced) or "http://127.0.0.1:2379" (or [::1]).
+    std::vector<std::string> listen;
+    std::string member_name = "engenho";
+    size_t max_request_bytes = 2 << 20;
+    size_t max_watches = 10000;                           // all connections together
+    std::chrono::milliseconds progress_interval = std::chrono::minutes(10);  // for watches with progress_notify
+  };
+  // `store` must outlive the server.
+  static Result<std::unique_ptr<EtcdServer>> start(Store& store, Options options);
+  ~EtcdServer();
+  void stop();  // ends all streams and waits for all calls; may be called twice
+
+ private:
+  struct Impl;
+  explicit EtcdServer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace engenho::datastore

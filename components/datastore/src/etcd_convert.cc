@@ -1,0 +1,272 @@
+#include "etcd_convert.h"
+
+#include <algorithm>
+#include <array>
+
+#include "engenho/datastore/errors.h"
+
+namespace engenho::datastore {
+
+namespace pb = etcdserverpb;
+
+grpc::Status to_grpc(const Status& status) {
+  if (status.ok()) return grpc::Status::OK;
+  struct Code {
+    std::string_view text;
+    grpc::StatusCode code;
+  };
+  static constexpr std::array kCodes{
+      Code{"etcdserver: mvcc: required revision has been compacted", grpc::StatusCode::OUT_OF_RANGE},
+      Code{"etcdserver: mvcc: required revision is a future revision", grpc::StatusCode::OUT_OF_RANGE},
+      Code{"etcdserver: mvcc: database space exceeded", grpc::StatusCode::RESOURCE_EXHAUSTED},
+      Code{"etcdserver: too many requests", grpc::StatusCode::RESOURCE_EXHAUSTED},
+      Code{"etcdserver: requested lease not found", grpc::StatusCode::NOT_FOUND},
+      Code{"etcdserver: lease already exists", grpc::StatusCode::FAILED_PRECONDITION},
+      Code{"etcdserver: too large lease TTL", grpc::StatusCode::OUT_OF_RANGE},
+      Code{"etcdserver: server stopped", grpc::StatusCode::UNAVAILABLE},
+      Code{"etcdserver: key not found", grpc::StatusCode::INVALID_ARGUMENT},
+      Code{"etcdserver: request is too large", grpc::StatusCode::INVALID_ARGUMENT},
+  };
+  for (const Code& code : kCodes)
+    if (status.message() == code.text) return {code.code, status.message()};
+  switch (status.code()) {
+    case 400: return {grpc::StatusCode::INVALID_ARGUMENT, status.message()};
+    case 503: return {grpc::StatusCode::UNAVAILABLE, status.message()};
+    default: return {grpc::StatusCode::INTERNAL, status.message()};
+  }
+}
+
+KeyRange to_range(const std::string& key, const std::string& range_end) {
+  if (range_end.empty()) return KeyRange::key(key);
+  if (range_end.size() == 1 && range_end[0] == '\0') return {key, ""};
+  return {key, range_end};
+}
+
+void to_pb(const KeyValue& kv, mvccpb::KeyValue* out) {
+  out->set_key(kv.key);
+  out->set_value(*kv.value);
+  out->set_create_revision(kv.create_revision);
+  out->set_mod_revision(kv.mod_revision);
+  out->set_version(kv.version);
+  out->set_lease(kv.lease);
+}
+
+namespace {
+
+bool filters(const pb::RangeRequest& request) {
+  return request.min_mod_revision() > 0 || request.max_mod_revision() > 0 ||
+         request.min_create_revision() > 0 || request.max_create_revision() > 0;
+}
+
+// By key ascending is how the store lists. Without an order, another target than the key sorts ascending, as in etcd.
+bool sorts(const pb::RangeRequest& request) {
+  return request.sort_target() != pb::RangeRequest::KEY || request.sort_order() == pb::RangeRequest::DESCEND;
+}
+
+void filter(const pb::RangeRequest& request, std::vector<KeyValue>& kvs) {
+  const auto outside = [](Revision revision, int64_t min, int64_t max) {
+    return (min > 0 && revision < min) || (max > 0 && revision > max);
+  };
+  std::erase_if(kvs, [&](const KeyValue& kv) {
+    return outside(kv.mod_revision, request.min_mod_revision(), request.max_mod_revision()) ||
+           outside(kv.create_revision, request.min_create_revision(), request.max_create_revision());
+  });
+}
+
+void sort(const pb::RangeRequest& request, std::vector<KeyValue>& kvs) {
+  const auto less = [&](const KeyValue& a, const KeyValue& b) {
+    switch (request.sort_target()) {
+      case pb::RangeRequest::VERSION: return a.version < b.version;
+      case pb::RangeRequest::CREATE: return a.create_revision < b.create_revision;
+      case pb::RangeRequest::MOD: return a.mod_revision < b.mod_revision;
+      case pb::RangeRequest::VALUE: return *a.value < *b.value;
+      default: return a.key < b.key;
+    }
+  };
+  if (request.sort_order() == pb::RangeRequest::DESCEND)
+    std::stable_sort(kvs.begin(), kvs.end(), [&](const auto& a, const auto& b) { return less(b, a); });
+  else
+    std::stable_sort(kvs.begin(), kvs.end(), less);
+}
+
+bool needs_all(const pb::RangeRequest& request) { return filters(request) || sorts(request); }
+
+}  // namespace
+
+Result<ListRequest> to_list(const pb::RangeRequest& request) {
+  if (request.key().empty()) return err(empty_key_error());
+  if (!pb::RangeRequest::SortOrder_IsValid(request.sort_order()) ||
+      !pb::RangeRequest::SortTarget_IsValid(request.sort_target()))
+    return err(bad_request("etcdserver: invalid sort option"));
+  ListRequest list;
+  list.range = to_range(request.key(), request.range_end());
+  list.revision = request.revision();
+  list.count_only = request.count_only();
+  list.want_count = true;
+  if (needs_all(request)) {
+    // The limit comes after filter and order; and a value that is not shown may still be what to sort by.
+    list.keys_only = request.keys_only() && request.sort_target() != pb::RangeRequest::VALUE;
+  } else {
+    list.limit = request.limit();
+    list.keys_only = request.keys_only();
+  }
+  return list;
+}
+
+void to_pb(const pb::RangeRequest& request, ListResult result, pb::RangeResponse* out) {
+  if (needs_all(request)) {
+    if (filters(request)) filter(request, result.kvs);
+    if (sorts(request)) sort(request, result.kvs);
+    if (request.limit() > 0 && static_cast<int64_t>(result.kvs.size()) > request.limit()) {
+      result.kvs.resize(static_cast<size_t>(request.limit()));
+      result.more = true;
+    }
+  }
+  out->set_more(result.more);
+  out->set_count(result.count);
+  out->mutable_kvs()->Reserve(static_cast<int>(result.kvs.size()));
+  for (KeyValue& kv : result.kvs) {
+    to_pb(kv, out->add_kvs());
+    if (request.keys_only()) out->mutable_kvs(out->kvs_size() - 1)->clear_value();
+    kv.value.reset();  // hold each value once only
+  }
+}
+
+Result<PutOp> to_put(const pb::PutRequest& request) {
+  if (request.key().empty()) return err(empty_key_error());
+  if (request.ignore_value() && !request.value().empty())
+    return err(bad_request("etcdserver: value is provided"));
+  if (request.ignore_lease() && request.lease() != 0)
+    return err(bad_request("etcdserver: lease is provided"));
+  PutOp put;
+  put.key = request.key();
+  put.value = make_bytes(request.value());
+  put.lease = request.lease();
+  put.prev_kv = request.prev_kv();
+  put.ignore_value = request.ignore_value();
+  put.ignore_lease = request.ignore_lease();
+  return put;
+}
+
+Result<DeleteOp> to_delete(const pb::DeleteRangeRequest& request) {
+  if (request.key().empty()) return err(empty_key_error());
+  return DeleteOp{to_range(request.key(), request.range_end()), request.prev_kv()};
+}
+
+void to_pb(const PutResult& result, pb::PutResponse* out) {
+  if (result.previous) to_pb(*result.previous, out->mutable_prev_kv());
+}
+
+void to_pb(const DeleteResult& result, pb::DeleteRangeResponse* out) {
+  out->set_deleted(result.deleted);
+  for (const KeyValue& kv : result.previous) to_pb(kv, out->add_prev_kvs());
+}
+
+namespace {
+
+Result<Compare> to_compare(const pb::Compare& request) {
+  if (request.key().empty()) return err(empty_key_error());
+  Compare compare;
+  compare.range = to_range(request.key(), request.range_end());
+  switch (request.result()) {
+    case pb::Compare::EQUAL: compare.op = Compare::Op::kEqual; break;
+    case pb::Compare::GREATER: compare.op = Compare::Op::kGreater; break;
+    case pb::Compare::LESS: compare.op = Compare::Op::kLess; break;
+    case pb::Compare::NOT_EQUAL: compare.op = Compare::Op::kNotEqual; break;
+    default: return err(bad_request("etcdserver: unknown comparison"));
+  }
+  switch (request.target()) {
+    case pb::Compare::VERSION:
+      compare.target = Compare::Target::kVersion;
+      compare.number = request.version();
+      break;
+    case pb::Compare::CREATE:
+      compare.target = Compare::Target::kCreate;
+      compare.number = request.create_revision();
+      break;
+    case pb::Compare::MOD:
+      compare.target = Compare::Target::kMod;
+      compare.number = request.mod_revision();
+      break;
+    case pb::Compare::LEASE:
+      compare.target = Compare::Target::kLease;
+      compare.number = request.lease();
+      break;
+    case pb::Compare::VALUE:
+      compare.target = Compare::Target::kValue;
+      compare.value = request.value();
+      break;
+    default: return err(bad_request("etcdserver: unknown comparison"));
+  }
+  return compare;
+}
+
+template <typename Requests>
+Status to_ops(const Requests& requests, std::vector<TxnOp>& out) {
+  for (const pb::RequestOp& request : requests) {
+    switch (request.request_case()) {
+      case pb::RequestOp::kRequestRange: {
+        ENGENHO_ASSIGN_OR_RETURN(ListRequest list, to_list(request.request_range()));
+        out.emplace_back(std::move(list));
+        break;
+      }
+      case pb::RequestOp::kRequestPut: {
+        ENGENHO_ASSIGN_OR_RETURN(PutOp put, to_put(request.request_put()));
+        out.emplace_back(std::move(put));
+        break;
+      }
+      case pb::RequestOp::kRequestDeleteRange: {
+        ENGENHO_ASSIGN_OR_RETURN(DeleteOp remove, to_delete(request.request_delete_range()));
+        out.emplace_back(std::move(remove));
+        break;
+      }
+      case pb::RequestOp::kRequestTxn: {
+        ENGENHO_ASSIGN_OR_RETURN(TxnRequest txn, to_txn(request.request_txn()));
+        out.emplace_back(std::make_shared<const TxnRequest>(std::move(txn)));
+        break;
+      }
+      default: return empty_key_error();  // an operation without a request: etcd's answer
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<TxnRequest> to_txn(const pb::TxnRequest& request) {
+  TxnRequest txn;
+  for (const pb::Compare& one : request.compare()) {
+    ENGENHO_ASSIGN(Compare compare, to_compare(one));
+    txn.compares.push_back(std::move(compare));
+  }
+  ENGENHO_TRY(to_ops(request.success(), txn.then_ops));
+  ENGENHO_TRY(to_ops(request.failure(), txn.else_ops));
+  return txn;
+}
+
+void to_pb(const pb::TxnRequest& request, const TxnResult& result, pb::TxnResponse* out) {
+  out->set_succeeded(result.succeeded);
+  const auto& ops = result.succeeded ? request.success() : request.failure();
+  for (size_t i = 0; i < result.results.size(); ++i) {
+    const pb::RequestOp& op = ops[static_cast<int>(i)];
+    pb::ResponseOp* response = out->add_responses();
+    if (const auto* list = std::get_if<ListResult>(&result.results[i])) {
+      pb::RangeResponse* range = response->mutable_response_range();
+      range->mutable_header()->set_revision(list->revision);
+      to_pb(op.request_range(), *list, range);
+    } else if (const auto* put = std::get_if<PutResult>(&result.results[i])) {
+      response->mutable_response_put()->mutable_header()->set_revision(result.revision);
+      to_pb(*put, response->mutable_response_put());
+    } else if (const auto* remove = std::get_if<DeleteResult>(&result.results[i])) {
+      response->mutable_response_delete_range()->mutable_header()->set_revision(result.revision);
+      to_pb(*remove, response->mutable_response_delete_range());
+    } else {
+      const auto& nested = std::get<std::shared_ptr<const TxnResult>>(result.results[i]);
+      pb::TxnResponse* txn = response->mutable_response_txn();
+      txn->mutable_header()->set_revision(nested->revision);
+      to_pb(op.request_txn(), *nested, txn);
+    }
+  }
+}
+
+}  // namespace engenho::datastore

@@ -1,0 +1,102 @@
+#include "etcd.grpc.pb.h"
+#include "etcd_convert.h"
+#include "etcd_services.h"
+
+namespace engenho::datastore {
+
+namespace pb = etcdserverpb;
+
+namespace {
+
+using Reactor = grpc::ServerUnaryReactor;
+using Context = grpc::CallbackServerContext;
+
+// Requests and responses live until Finish(), so the answers below may refer to them from the writer's thread.
+class KvService final : public pb::KV::CallbackService {
+ public:
+  explicit KvService(EtcdContext& context) : context_(context) {}
+
+  Reactor* Range(Context* call, const pb::RangeRequest* request, pb::RangeResponse* response) override {
+    Reactor* reactor = call->DefaultReactor();
+    auto list = to_list(*request);
+    if (!list) return finish(reactor, list.error());
+    auto result = context_.store.list(*list);
+    if (!result) return finish(reactor, result.error());
+    context_.header(response->mutable_header(), result->revision);
+    to_pb(*request, std::move(*result), response);
+    return finish(reactor, Status());
+  }
+
+  Reactor* Put(Context* call, const pb::PutRequest* request, pb::PutResponse* response) override {
+    Reactor* reactor = call->DefaultReactor();
+    auto put = to_put(*request);
+    if (!put) return finish(reactor, put.error());
+    TxnRequest txn;
+    txn.then_ops.emplace_back(std::move(*put));
+    context_.store.txn_async(std::move(txn), [this, reactor, response](Result<TxnResult> result) {
+      if (result) {
+        context_.header(response->mutable_header(), result->revision);
+        to_pb(std::get<PutResult>(result->results[0]), response);
+      }
+      finish(reactor, result ? Status() : result.error());
+    });
+    return reactor;
+  }
+
+  Reactor* DeleteRange(Context* call, const pb::DeleteRangeRequest* request,
+                       pb::DeleteRangeResponse* response) override {
+    Reactor* reactor = call->DefaultReactor();
+    auto remove = to_delete(*request);
+    if (!remove) return finish(reactor, remove.error());
+    TxnRequest txn;
+    txn.then_ops.emplace_back(std::move(*remove));
+    context_.store.txn_async(std::move(txn), [this, reactor, response](Result<TxnResult> result) {
+      if (result) {
+        context_.header(response->mutable_header(), result->revision);
+        to_pb(std::get<DeleteResult>(result->results[0]), response);
+      }
+      finish(reactor, result ? Status() : result.error());
+    });
+    return reactor;
+  }
+
+  Reactor* Txn(Context* call, const pb::TxnRequest* request, pb::TxnResponse* response) override {
+    Reactor* reactor = call->DefaultReactor();
+    auto txn = to_txn(*request);
+    if (!txn) return finish(reactor, txn.error());
+    context_.store.txn_async(std::move(*txn), [this, reactor, request, response](Result<TxnResult> result) {
+      if (result) {
+        context_.header(response->mutable_header(), result->revision);
+        to_pb(*request, *result, response);
+      }
+      finish(reactor, result ? Status() : result.error());
+    });
+    return reactor;
+  }
+
+  Reactor* Compact(Context* call, const pb::CompactionRequest* request,
+                   pb::CompactionResponse* response) override {
+    Reactor* reactor = call->DefaultReactor();
+    context_.store.compact_async(request->revision(), request->physical(),
+                                 [this, reactor, response](Result<Revision> result) {
+                                   if (result) context_.header(response->mutable_header(), *result);
+                                   finish(reactor, result ? Status() : result.error());
+                                 });
+    return reactor;
+  }
+
+ private:
+  static Reactor* finish(Reactor* reactor, const Status& status) {
+    reactor->Finish(to_grpc(status));
+    return reactor;
+  }
+  EtcdContext& context_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> make_kv_service(EtcdContext& context) {
+  return std::make_unique<KvService>(context);
+}
+
+}  // namespace engenho::datastore

@@ -1,0 +1,15 @@
+// The commands of the executable. Each returns the process's exit code: 0 good, 1 failed, 2 wrong usage.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace engenho {
+
+using Arguments = std::vector<std::string>;
+
+int run_command(const Arguments& arguments);   // arguments[0]: the program's name
+int server_command(const Arguments& arguments);
+int transcode_command(const Arguments& arguments);
+
+}  // namespace engenho

@@ -1,0 +1,151 @@
+// `engenho server`: reads the configuration, wires the parts, tells what it does, and stops in order.
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <iostream>
+
+#include "credentials.h"
+#include "engenho/apiserver/server.h"
+#include "engenho/base/bytes.h"
+#include "engenho/base/fs.h"
+#include "engenho/base/log.h"
+#include "engenho/datastore/etcd_server.h"
+#include "engenho/datastore/rocksdb_store.h"
+#include "engenho/engenho/commands.h"
+#include "engenho/engenho/config.h"
+#include "engenho/engenho/version.h"
+#include "engenho/http/server.h"
+#include "host.h"
+
+extern char** environ;
+
+namespace engenho {
+
+namespace {
+
+// The n-th address of an IPv4 range, in text.
+std::string nth_address(const std::string& cidr, uint32_t n) {
+  uint32_t a = 0;
+  for (std::string_view part : split(std::string_view(cidr).substr(0, cidr.find('/')), '.')) {
+    int64_t byte = 0;
+    parse_int(part, byte);
+    a = a << 8 | static_cast<uint32_t>(byte);
+  }
+  a += n;
+  return std::to_string(a >> 24) + "." + std::to_string(a >> 16 & 255) + "." + std::to_string(a >> 8 & 255) + "." + std::to_string(a & 255);
+}
+
+class Startup {
+ public:
+  void step(const std::string& what) const {
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin_).count();
+    log::info("engenho", "{:>5} ms  {}", ms, what);
+  }
+
+ private:
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
+Status run_server(const ServerConfig& config) {
+  Startup startup;
+  // Signals are taken by this thread alone, from sigwait below; threads made from here on inherit the mask.
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (int s : {SIGINT, SIGTERM}) sigaddset(&signals, s);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  startup.step("engenho " + std::string(kVersion) + ", data in " + config.data_dir);
+  const std::string node_address = config.advertise_address.empty() ? default_address() : config.advertise_address;
+  ENGENHO_RETURN_IF_ERROR(make_dirs(config.data_dir + "/server", 0700));
+  ENGENHO_ASSIGN_OR_RETURN(Credentials credentials, load_credentials(config, node_address, nth_address(config.service_cidr, 1)));
+  startup.step("certificates are in " + config.data_dir + "/server/tls");
+
+  datastore::RocksdbOptions store_options;
+  store_options.dir = config.data_dir + "/server/db";
+  ENGENHO_ASSIGN_OR_RETURN(std::unique_ptr<datastore::Store> store, datastore::open_rocksdb_store(store_options));
+  startup.step("datastore is open at revision " + std::to_string(store->revision()));
+
+  apiserver::Options options;
+  options.store = store.get();
+  options.service_cidr = config.service_cidr;
+  options.issuer = "https://kubernetes.default.svc." + config.cluster_domain;
+  options.advertise_address = node_address;
+  options.advertise_port = config.https_listen_port;
+  options.service_account_key = credentials.service_account;
+  options.token_auth_file = config.token_auth_file;
+  options.kubelet_ca_pem = credentials.server_ca.certificate().pem();
+  options.kubelet_client_certificate_pem = credentials.api_client.certificate.pem();
+  options.kubelet_client_key_pem = credentials.api_client.key.pem();
+  options.git_version = kKubernetesVersion;
+  ENGENHO_ASSIGN_OR_RETURN(std::shared_ptr<apiserver::ApiServer> api, apiserver::ApiServer::create(std::move(options)));
+  ENGENHO_RETURN_IF_ERROR(api->start());
+
+  http::ServerOptions http_options;
+  http_options.name = "api";
+  http::Server server(http_options);
+  http::TlsServerOptions tls;
+  tls.certificate_pem = credentials.api_server.certificate.pem();
+  tls.key_pem = credentials.api_server.key.pem();
+  tls.request_client_certificate = true;
+  tls.client_ca_pem = credentials.client_ca.certificate().pem();
+  auto listener = server.listen_tcp(config.bind_address, static_cast<uint16_t>(config.https_listen_port), api, tls);
+  if (!listener) return listener.error();
+  ENGENHO_RETURN_IF_ERROR(server.start());
+  startup.step("API server is ready on " + config.bind_address + ":" + std::to_string(config.https_listen_port));
+
+  datastore::EtcdServer::Options etcd_options;
+  etcd_options.listen = {"unix://" + config.data_dir + "/server/etcd.sock"};
+  ENGENHO_ASSIGN_OR_RETURN(std::unique_ptr<datastore::EtcdServer> etcd, datastore::EtcdServer::start(*store, etcd_options));
+  startup.step("etcd face is on unix://" + config.data_dir + "/server/etcd.sock");
+
+  const std::string path = config.kubeconfig_path();
+  if (const size_t slash = path.rfind('/'); slash != std::string::npos && slash > 0) ENGENHO_RETURN_IF_ERROR(make_dirs(path.substr(0, slash)));
+  const std::string host = config.bind_address == "0.0.0.0" || config.bind_address == "::" ? "127.0.0.1" : config.bind_address;
+  ENGENHO_RETURN_IF_ERROR(write_file_atomic(
+      path,
+      kubeconfig_text("https://" + host + ":" + std::to_string(config.https_listen_port), credentials.server_ca.certificate().pem(), "admin",
+                      credentials.admin),
+      static_cast<mode_t>(std::strtoul(config.write_kubeconfig_mode.c_str(), nullptr, 8))));
+  startup.step("now:  export KUBECONFIG=" + path + "  and  kubectl get nodes");
+
+  int signal_number = 0;
+  sigwait(&signals, &signal_number);
+  log::info("engenho", "{}: stopping; pods keep running", signal_number == SIGINT ? "interrupted" : "terminated");
+  // A second signal ends the process at once.
+  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  etcd->stop();
+  api->stop();
+  server.stop(std::chrono::seconds(2));
+  return {};
+}
+
+}  // namespace
+
+int server_command(const Arguments& arguments) {
+  for (const std::string& a : arguments) {
+    if (a == "--help" || a == "-h") {
+      std::cout << server_help();
+      return 0;
+    }
+  }
+  std::vector<std::string> env;
+  for (char** e = environ; *e != nullptr; ++e) env.emplace_back(*e);
+  auto config = parse_server_config(arguments, env);
+  if (!config) {
+    std::cerr << "engenho server: " << config.error().message() << "\n";
+    return 2;
+  }
+  log::Level level = log::Level::kInfo;
+  log::parse_level(config->log_level, level);
+  log::set_level(level);
+  const Status status = run_server(*config);
+  if (!status.ok()) {
+    std::cerr << "engenho server: " << status.message() << "\n";
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace engenho
