@@ -28,6 +28,29 @@ bool body_fits(Context& context) {
   return false;
 }
 
+// What a write through this subresource ("": the object itself) cannot change, so nobody comes to own it by trying.
+const schema::FieldSet* unwritable_fields(const ResourceDef& resource, std::string_view subresource) {
+  static const schema::FieldSet status = [] {
+    schema::FieldSet s;
+    s.insert({"f:status"});
+    return s;
+  }();
+  static const schema::FieldSet spec = [] {
+    schema::FieldSet s;
+    s.insert({"f:spec"});
+    s.insert({"f:metadata"});
+    return s;
+  }();
+  static const schema::FieldSet spec_only = [] {
+    schema::FieldSet s;
+    s.insert({"f:spec"});
+    return s;
+  }();
+  if (subresource.empty()) return has_status(resource) ? &status : nullptr;
+  if (subresource != "status") return nullptr;
+  return resource.group.empty() && (resource.plural == "pods" || resource.plural == "nodes") ? &spec_only : &spec;
+}
+
 schema::ManagerContext manager_context(const Context& context, Rest& rest, const WriteOptions& options, bool reset) {
   schema::ManagerContext out;
   out.schema = context.resource->schema;
@@ -36,6 +59,7 @@ schema::ManagerContext manager_context(const Context& context, Rest& rest, const
   out.manager = options.field_manager;
   out.now = rest.clock().wall();
   out.reset = reset;
+  out.ignore = unwritable_fields(*context.resource, context.info.subresource);
   return out;
 }
 

@@ -109,6 +109,23 @@ void drop_empty(FieldSet& set) {
   }
 }
 
+// Marks every map, list and struct inside a value as a member itself.
+void mark_containers(const Schema& schema, const Value& value, bool atomic, FieldSet& set) {
+  set.member = true;
+  if (atomic || value.is_null()) return;
+  if (is_map_like(schema, value)) {
+    for (const auto& [name, v] : value.as_object()) {
+      const Member m = member_of(schema, name);
+      mark_containers(*m.schema, v, atomic_value(m, v), set.children[field_element(name)]);
+    }
+  } else if (schema.kind == Kind::kArray && value.is_array() && schema.list_type == ListType::kMap && schema.element != nullptr) {
+    for (const Value& item : value.as_array()) {
+      const std::string element = item_element(schema, item);
+      if (!element.empty()) mark_containers(*schema.element, item, whole(*schema.element), set.children[element]);
+    }
+  }
+}
+
 std::map<std::string, const Value*> items_by_element(const Schema& list, const Value& value) {
   std::map<std::string, const Value*> out;
   for (const Value& item : value.items()) {
@@ -126,10 +143,25 @@ void compare_values(const Schema& schema, bool atomic, const Value* before, cons
     FieldSet& into = before != nullptr ? removed : added;
     FieldSet fields;
     collect(schema, only, atomic, fields);
+    // What comes or goes whole is a change of itself too: ".": {} beside its fields.
+    fields.member = true;
+    mark_containers(schema, only, atomic, fields);
     into = into.unite(fields);
     return;
   }
   if (*before == *after) return;
+  // null is the empty container of Go: what is in the other side is new, the container itself is not.
+  if (before->is_null() != after->is_null() && !atomic) {
+    const Value& only = before->is_null() ? *after : *before;
+    if ((is_map_like(schema, only) || (schema.kind == Kind::kArray && only.is_array())) && !whole(schema)) {
+      FieldSet fields;
+      mark_containers(schema, only, atomic, fields);
+      fields.member = false;
+      FieldSet& into = before->is_null() ? added : removed;
+      into = into.unite(fields);
+      return;
+    }
+  }
   const bool maps = !atomic && is_map_like(schema, *before) && is_map_like(schema, *after);
   if (maps) {
     const json::Object& b = before->as_object();

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "engenho/schema/api_errors.h"
+#include "engenho/schema/decode.h"
 #include "engenho/schema/field_set.h"
 
 namespace engenho::schema {
@@ -203,6 +204,7 @@ void record_update(const ManagerContext& context, const std::string& manager, co
   if (change.same()) return;
   take_over(change, nullptr, managed, nullptr);
   FieldSet owned = change.added.unite(change.modified).subtract(unowned());
+  if (context.ignore != nullptr) owned = owned.subtract_recursive(*context.ignore);
   if (owned.empty()) return;
   const ManagerId id{manager.empty() ? "unknown" : manager, "Update", context.api_version, context.subresource};
   Entry& entry = managed[id];
@@ -211,11 +213,13 @@ void record_update(const ManagerContext& context, const std::string& manager, co
   entry.time = format_rfc3339(context.now);
 }
 
-Value bare(const Value& object) {
+// The object before it existed: what an empty Go struct of the kind prints.
+Value bare(const Schema& schema, const Value& object) {
   Value out = json::Object();
   for (const char* name : {"apiVersion", "kind"}) {
     if (const Value* v = object.get(name)) out[name] = *v;
   }
+  normalize(schema, out);
   return out;
 }
 
@@ -238,7 +242,7 @@ void track_update(const ManagerContext& context, const Value* live, Value& updat
     write_managed(managed, updated);
     return;
   }
-  const Value before = live != nullptr ? without_managed(*live) : bare(updated);
+  const Value before = live != nullptr ? without_managed(*live) : bare(*context.schema, updated);
   record_update(context, context.manager, before, without_managed(updated), managed);
   cap_managers(managed);
   write_managed(managed, updated);
@@ -261,18 +265,19 @@ Result<Value> apply(const ManagerContext& context, const Value* live, const Valu
 
   Managed managed;
   if (live != nullptr && !read_managed(*live, managed)) managed.clear();
-  const Value before = live != nullptr ? without_managed(*live) : bare(applied);
+  const Value before = live != nullptr ? without_managed(*live) : bare(schema, applied);
   if (managed.empty() && live != nullptr) {
     ManagerContext first = context;
     first.subresource.clear();
-    record_update(first, "before-first-apply", bare(*live), before, managed);
+    record_update(first, "before-first-apply", bare(schema, *live), before, managed);
   }
 
   ENGENHO_ASSIGN(Value merged, merge_typed(schema, before, applied));
   const ManagerId self{context.manager, "Apply", "", context.subresource};
   FieldSet last;
   if (auto it = managed.find(self); it != managed.end()) last = it->second.fields;
-  const FieldSet now = fields_of(schema, applied).subtract(unowned());
+  FieldSet now = fields_of(schema, applied).subtract(unowned());
+  if (context.ignore != nullptr) now = now.subtract_recursive(*context.ignore);
 
   Managed next = managed;
   next[self].fields = now;

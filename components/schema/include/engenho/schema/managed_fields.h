@@ -8,6 +8,7 @@
 #include "engenho/base/clock.h"
 #include "engenho/base/json.h"
 #include "engenho/base/status.h"
+#include "engenho/schema/field_set.h"
 #include "engenho/schema/schema.h"
 
 namespace engenho::schema {
@@ -20,6 +21,8 @@ struct ManagerContext {
   WallTime now;
   // The request's managedFields were [] or [{}]: ownership is forgotten.
   bool reset = false;
+  // Fields that this request cannot write (status through the object, everything else through status); may be null.
+  const FieldSet* ignore = nullptr;
 };
 
 // After a create (live is null), an update or a patch: sets updated.metadata.managedFields. Never fails: what cannot be read is
