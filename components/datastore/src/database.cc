@@ -7,6 +7,7 @@
 #include <rocksdb/listener.h>
 #include <rocksdb/table.h>
 #include <sys/file.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -90,6 +91,7 @@ Result<std::unique_ptr<Database>> Database::open(const RocksdbOptions& options) 
   std::unique_ptr<Database> database(new Database);
   database->dir_ = options.dir;
   database->fsync_ = options.fsync;
+  database->needed_free_bytes_ = 2 * options.write_buffer_bytes + (512 << 10);
   ENGENHO_TRY(make_dirs(options.dir, 0700));
   ENGENHO_TRY(make_dirs(options.dir + "/db", 0700));
   ENGENHO_TRY(database->lock());
@@ -275,6 +277,11 @@ Status Database::commit(rocksdb::WriteBatch& batch, bool sync) {
 }
 
 Status Database::resume() {
+  // RocksDB (7.8) recovers by flushing what is in memory, and can wait for ever for a flush that finds no space again. So
+  // there must be plenty before it may try.
+  struct statvfs disk{};
+  if (::statvfs(dir_.c_str(), &disk) != 0) return errno_error("statvfs " + dir_, errno);
+  if (static_cast<uint64_t>(disk.f_bavail) * disk.f_frsize < needed_free_bytes_) return no_space_error();
   const rocksdb::Status resumed = db_->Resume();
   return resumed.ok() ? Status() : status(resumed, "write to " + dir_ + "/db");
 }

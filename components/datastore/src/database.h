@@ -61,6 +61,7 @@ class Database {
 
   std::string dir_;
   bool fsync_ = true;
+  uint64_t needed_free_bytes_ = 0;  // on the file system, to recover from a full one
   int lock_fd_ = -1;
   std::shared_ptr<LogRelay> relay_;
   rocksdb::DB* db_ = nullptr;

@@ -107,8 +107,6 @@ void Loop::run_tasks() {
     woken_ = false;
     tasks.swap(tasks_);
   }
-  uint64_t count = 0;
-  [[maybe_unused]] ssize_t n = ::read(wake_, &count, sizeof count);
   for (auto& task : tasks) {
     task->run_on_loop();
     task.reset();
@@ -145,9 +143,16 @@ void Loop::run() {
     }
     int count = epoll_wait(epoll_, events.data(), kEvents, timeout);
     now_ = std::chrono::steady_clock::now();
-    for (int i = 0; i < count; ++i)
-      if (auto* watcher = static_cast<Watcher*>(events[static_cast<size_t>(i)].data.ptr))
-        watcher->on_ready(events[static_cast<size_t>(i)].events);
+    for (int i = 0; i < count; ++i) {
+      const epoll_event& event = events[static_cast<size_t>(i)];
+      if (auto* watcher = static_cast<Watcher*>(event.data.ptr)) {
+        watcher->on_ready(event.events);
+      } else {
+        // Before woken_ is cleared: a signal that comes after that stands for a task that run_tasks() may not have seen.
+        uint64_t signals = 0;
+        [[maybe_unused]] ssize_t n = ::read(wake_, &signals, sizeof signals);
+      }
+    }
     run_tasks();
     run_deferred();
     if (ticking && now_ >= next_tick_) {
