@@ -11,12 +11,15 @@
 #include "engenho/base/bytes.h"
 #include "engenho/base/fs.h"
 #include "engenho/base/log.h"
+#include "engenho/client/transport.h"
+#include "engenho/controllers/controllers.h"
 #include "engenho/datastore/etcd_server.h"
 #include "engenho/datastore/rocksdb_store.h"
 #include "engenho/engenho/commands.h"
 #include "engenho/engenho/config.h"
 #include "engenho/engenho/version.h"
 #include "engenho/http/server.h"
+#include "engenho/scheduler/scheduler.h"
 #include "host.h"
 
 extern char** environ;
@@ -100,6 +103,22 @@ Status run_server(const ServerConfig& config) {
   ENGENHO_ASSIGN_OR_RETURN(std::unique_ptr<datastore::EtcdServer> etcd, datastore::EtcdServer::start(*store, etcd_options));
   startup.step("etcd face is on unix://" + config.data_dir + "/server/etcd.sock");
 
+  // The control plane's own components are clients like any other, only without a socket between.
+  auto as_user = [&](const char* name) { return client::local_transport(*api, apiserver::UserInfo{name, "", {}, {}}); };
+  std::unique_ptr<controllers::Controllers> kcm;
+  if (!config.disabled("controllers")) {
+    controllers::Options kcm_options;
+    kcm_options.root_ca_pem = credentials.server_ca.certificate().pem();
+    kcm = std::make_unique<controllers::Controllers>(as_user("system:kube-controller-manager"), kcm_options);
+    kcm->start();
+  }
+  std::unique_ptr<scheduler::Scheduler> scheduler;
+  if (!config.disabled("scheduler")) {
+    scheduler = std::make_unique<scheduler::Scheduler>(as_user("system:kube-scheduler"));
+    scheduler->start();
+  }
+  startup.step("controllers and scheduler are started");
+
   const std::string path = config.kubeconfig_path();
   if (const size_t slash = path.rfind('/'); slash != std::string::npos && slash > 0) ENGENHO_RETURN_IF_ERROR(make_dirs(path.substr(0, slash)));
   const std::string host = config.bind_address == "0.0.0.0" || config.bind_address == "::" ? "127.0.0.1" : config.bind_address;
@@ -115,6 +134,8 @@ Status run_server(const ServerConfig& config) {
   log::info("engenho", "{}: stopping; pods keep running", signal_number == SIGINT ? "interrupted" : "terminated");
   // A second signal ends the process at once.
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  if (scheduler) scheduler->stop();
+  if (kcm) kcm->stop();
   etcd->stop();
   api->stop();
   server.stop(std::chrono::seconds(2));

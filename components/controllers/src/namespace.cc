@@ -1,0 +1,85 @@
+// Empties namespaces that are being deleted, pods first, and lets them go when nothing is left.
+#include "engenho/base/log.h"
+#include "engenho/client/work_queue.h"
+#include "engenho/controllers/controllers.h"
+#include "util.h"
+
+namespace engenho::controllers {
+
+namespace {
+
+class NamespaceController final : public Controller {
+ public:
+  explicit NamespaceController(Environment& e)
+      : e_(e), queue_(*e.options.clock, {std::chrono::milliseconds(100), std::chrono::seconds(5)}) {}
+  std::string_view name() const override { return "namespace"; }
+
+  void prepare() override {
+    e_.informers.get<core_v1::Namespace>().on_change([this](const core_v1::Namespace& ns) {
+      if (!ns.metadata.deletion_timestamp.is_zero()) queue_.add(ns.metadata.name);
+    });
+    // The last pod of a namespace that goes is what it waits for.
+    e_.informers.get<core_v1::Pod>().add_handler({nullptr, nullptr, [this](const auto& pod) {
+      auto ns = e_.informers.get<core_v1::Namespace>().get("", pod->metadata.namespace_);
+      if (ns != nullptr && !ns->metadata.deletion_timestamp.is_zero()) queue_.add(ns->metadata.name);
+    }});
+  }
+  void run(TaskGroup& group) override {
+    client::run_workers(group, "namespace", queue_, 2, [this](const std::string& key) { return reconcile(key); });
+  }
+
+ private:
+  Status reconcile(const std::string& name) {
+    const catalog::Resource& resource = client::resource_of<core_v1::Namespace>();
+    auto ns = e_.client.get<core_v1::Namespace>("", name);
+    if (!ns) return ns.error().not_found() ? Status() : ns.error();
+    if (ns->metadata.deletion_timestamp.is_zero()) return {};
+    if (std::find(ns->spec.finalizers.begin(), ns->spec.finalizers.end(), "kubernetes") == ns->spec.finalizers.end()) return {};
+
+    size_t left = 0;
+    Status failed;
+    auto empty = [&](const catalog::Resource& r) -> Status {
+      auto list = e_.client.list_raw(r, {.namespace_name = name, .label_selector = "", .field_selector = "", .resource_version = ""});
+      if (!list) return list.error();
+      if (list->items.empty()) return {};
+      ENGENHO_RETURN_IF_ERROR(e_.client.remove_collection_raw(r, name));
+      auto again = e_.client.list_raw(r, {.namespace_name = name, .label_selector = "", .field_selector = "", .resource_version = ""});
+      if (!again) return again.error();
+      left += again->items.size();
+      return {};
+    };
+    // Pods first: while one runs it may still need its secrets, its account and its network.
+    if (Status s = empty(client::resource_of<core_v1::Pod>()); !s.ok()) return s;
+    if (left == 0) {
+      for (const catalog::Group& group : catalog::groups()) {
+        for (const catalog::GroupVersion& gv : group.versions) {
+          for (const catalog::Resource& r : gv.resources) {
+            if (!r.namespaced || !r.persisted() || !r.has_verb("deletecollection")) continue;
+            const catalog::Resource& stored = catalog::storage_resource(r);
+            if (stored.version != r.version || stored.group != r.group) continue;
+            if (Status s = empty(r); !s.ok()) failed = s;
+          }
+        }
+      }
+    }
+    if (!failed.ok()) return failed;
+    if (left > 0) {
+      queue_.add_after(name, std::chrono::seconds(1));
+      return {};
+    }
+    core_v1::Namespace next = *ns;
+    std::erase(next.spec.finalizers, "kubernetes");
+    auto done = e_.client.update_raw(resource, k8s::to_json(next), "finalize");
+    if (!done && !done.error().not_found()) return done.error();
+    return {};
+  }
+
+  Environment& e_;
+  client::WorkQueue queue_;
+};
+
+}  // namespace
+
+std::unique_ptr<Controller> namespace_controller(Environment& e) { return std::make_unique<NamespaceController>(e); }
+
+}  // namespace engenho::controllers
