@@ -19,6 +19,7 @@
 #include "engenho/engenho/config.h"
 #include "engenho/engenho/version.h"
 #include "engenho/http/server.h"
+#include "engenho/proxy/proxy.h"
 #include "engenho/scheduler/scheduler.h"
 #include "host.h"
 
@@ -117,7 +118,15 @@ Status run_server(const ServerConfig& config) {
     scheduler = std::make_unique<scheduler::Scheduler>(as_user("system:kube-scheduler"));
     scheduler->start();
   }
-  startup.step("controllers and scheduler are started");
+  std::unique_ptr<proxy::Proxy> proxy;
+  if (!config.disabled("proxy") && !config.disable_agent) {
+    proxy::Options proxy_options;
+    proxy_options.cluster_cidr = config.cluster_cidr;
+    proxy_options.node_name = config.node_name;
+    proxy = std::make_unique<proxy::Proxy>(as_user("system:kube-proxy"), proxy_options);
+    proxy->start();
+  }
+  startup.step("controllers, scheduler and proxy are started");
 
   const std::string path = config.kubeconfig_path();
   if (const size_t slash = path.rfind('/'); slash != std::string::npos && slash > 0) ENGENHO_RETURN_IF_ERROR(make_dirs(path.substr(0, slash)));
@@ -134,6 +143,7 @@ Status run_server(const ServerConfig& config) {
   log::info("engenho", "{}: stopping; pods keep running", signal_number == SIGINT ? "interrupted" : "terminated");
   // A second signal ends the process at once.
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  if (proxy) proxy->stop();
   if (scheduler) scheduler->stop();
   if (kcm) kcm->stop();
   etcd->stop();
