@@ -31,6 +31,7 @@ Value group_document(const catalog::Group& g) {
   out["name"] = g.name;
   json::Array versions;
   for (const catalog::GroupVersion& gv : g.versions) {
+    if (!is_served(gv)) continue;
     Value v = json::Object();
     v["groupVersion"] = gv.api_version;
     v["version"] = gv.version;
@@ -63,7 +64,7 @@ Value Discovery::group_list() const {
   out["apiVersion"] = "v1";
   json::Array& groups = out["groups"].make_array();
   for (const catalog::Group& g : catalog::groups()) {
-    if (!g.name.empty()) groups.push_back(group_document(g));
+    if (!g.name.empty() && is_served(g)) groups.push_back(group_document(g));
   }
   return out;
 }
@@ -123,13 +124,13 @@ Value Discovery::aggregated(bool core, const std::string& version) const {
   out["metadata"] = json::Object();
   json::Array& items = out["items"].make_array();
   for (const catalog::Group& g : catalog::groups()) {
-    if (g.name.empty() != core) continue;
+    if (g.name.empty() != core || !is_served(g)) continue;
     Value group = json::Object();
     group["metadata"] = json::Object();
-    group["metadata"]["creationTimestamp"] = nullptr;
     if (!core) group["metadata"]["name"] = g.name;
     json::Array& versions = group["versions"].make_array();
     for (const catalog::GroupVersion& gv : g.versions) {
+      if (!is_served(gv)) continue;
       Value v = json::Object();
       v["version"] = gv.version;
       v["freshness"] = "Current";
@@ -174,6 +175,7 @@ void Discovery::openapi_index(Context& context) const {
   Value& paths = out["paths"];
   paths.make_object();
   for (const catalog::GroupVersion& gv : catalog::group_versions()) {
+    if (!is_served(gv)) continue;
     const std::string path = (gv.group.empty() ? "api/" : "apis/") + std::string(gv.api_version);
     const std::string_view document = catalog::openapi_v3(gv.group, gv.version);
     if (document.empty()) continue;
@@ -241,7 +243,7 @@ bool Discovery::handle(Context& context) const {
     out["gitTreeState"] = "clean";
     out["buildDate"] = version_.build_date;
     out["goVersion"] = "";
-    out["compiler"] = "g++ " __VERSION__;
+    out["compiler"] = "gcc";
     out["platform"] = version_.platform;
     send_text(context, 200, json::dump_pretty(out), "application/json");
     return true;
@@ -263,11 +265,12 @@ bool Discovery::handle(Context& context) const {
     send_document(context, 200, resource_list("", parts[1]));
     return true;
   }
-  if (parts[0] == "apis" && parts.size() == 2 && !parts[1].empty() && catalog::find_group(parts[1])) {
+  if (parts[0] == "apis" && parts.size() == 2 && !parts[1].empty() && catalog::find_group(parts[1]) && is_served(*catalog::find_group(parts[1]))) {
     send_document(context, 200, group(parts[1]));
     return true;
   }
-  if (parts[0] == "apis" && parts.size() == 3 && catalog::find_group_version(parts[1], parts[2])) {
+  if (parts[0] == "apis" && parts.size() == 3 && catalog::find_group_version(parts[1], parts[2]) &&
+      is_served(*catalog::find_group_version(parts[1], parts[2]))) {
     send_document(context, 200, resource_list(parts[1], parts[2]));
     return true;
   }

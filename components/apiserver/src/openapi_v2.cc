@@ -48,6 +48,7 @@ std::string build() {
   paths.make_object();
   definitions.make_object();
   for (const catalog::GroupVersion& gv : catalog::group_versions()) {
+    if (!is_served(gv)) continue;
     auto document = json::parse(catalog::openapi_v3(gv.group, gv.version));
     if (!document) continue;
     if (const Value* schemas = document->at({"components", "schemas"})) {

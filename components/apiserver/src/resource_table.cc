@@ -30,6 +30,16 @@ std::string store_directory(std::string_view group, std::string_view plural) {
 
 }  // namespace
 
+bool is_served(const catalog::GroupVersion& gv) {
+  return gv.version.find("alpha") == std::string_view::npos && gv.version.find("beta") == std::string_view::npos;
+}
+bool is_served(const catalog::Group& group) {
+  for (const catalog::GroupVersion& gv : group.versions) {
+    if (is_served(gv)) return true;
+  }
+  return false;
+}
+
 std::string ResourceDef::store_key(std::string_view ns, std::string_view name) const {
   std::string out = store_prefix;
   if (namespaced) out.append(ns).append("/");
@@ -39,6 +49,7 @@ std::string ResourceDef::store_key(std::string_view ns, std::string_view name) c
 
 ResourceTable::ResourceTable(Hub& hub) {
   for (const catalog::GroupVersion& gv : catalog::group_versions()) {
+    if (!is_served(gv)) continue;
     for (const catalog::Resource& r : gv.resources) {
       auto def = std::make_shared<ResourceDef>();
       def->group = r.group;
@@ -76,9 +87,13 @@ ResourcePtr ResourceTable::find_storage(std::string_view group, std::string_view
   return find(s.group, s.version, s.plural);
 }
 bool ResourceTable::has_group_version(std::string_view group, std::string_view version) const {
-  return catalog::find_group_version(group, version) != nullptr;
+  const catalog::GroupVersion* gv = catalog::find_group_version(group, version);
+  return gv != nullptr && is_served(*gv);
 }
-bool ResourceTable::has_group(std::string_view group) const { return catalog::find_group(group) != nullptr; }
+bool ResourceTable::has_group(std::string_view group) const {
+  const catalog::Group* g = catalog::find_group(group);
+  return g != nullptr && is_served(*g);
+}
 
 std::vector<ResourcePtr> ResourceTable::all() const {
   std::shared_lock lock(mutex_);

@@ -35,6 +35,10 @@ using ResourcePtr = std::shared_ptr<const ResourceDef>;
 
 class Hub;
 
+// Alpha and beta versions are known to the catalog but not served, as on a default kube-apiserver.
+bool is_served(const catalog::GroupVersion& gv);
+bool is_served(const catalog::Group& group);  // any of its versions
+
 class ResourceTable {
  public:
   // Defines every built-in resource and makes its cacher in `hub`.

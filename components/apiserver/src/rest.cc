@@ -4,6 +4,7 @@
 #include "engenho/base/random.h"
 #include "engenho/catalog/convert.h"
 #include "engenho/schema/api_errors.h"
+#include "engenho/schema/decode.h"
 #include "object.h"
 
 namespace engenho::apiserver {
@@ -156,8 +157,9 @@ Result<Value> Rest::create(Context& context, const ResourceDef& resource, Value 
   metadata.erase("resourceVersion");
   if (has_status(resource)) {
     if (const schema::Field* status = resource.storage->schema->field("status"); status != nullptr) {
-      if (status->omit_empty || status->omit_zero || status->pointer) object.as_object().erase("status");
+      if (status->omit_zero || status->pointer) object.as_object().erase("status");
       else object["status"] = json::Object();
+      schema::normalize(*resource.storage->schema, object);
     }
   }
   switch (strategy.generation) {

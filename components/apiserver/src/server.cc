@@ -46,6 +46,12 @@ Authenticator::Options authenticator_options(const Options& options) {
   return out;
 }
 
+// The group in /apis/<group>/...
+std::string_view info_group(std::string_view path) {
+  path.remove_prefix(6);
+  return path.substr(0, path.find('/'));
+}
+
 ServerVersion version_of(const Options& options) {
   ServerVersion out;
   out.git_version = options.git_version;
@@ -196,6 +202,10 @@ bool ApiServer::Impl::health(Context& context) {
   const std::string& path = context.info.path;
   for (const char* endpoint : {"/readyz", "/livez", "/healthz"}) {
     if (path != endpoint && !path.starts_with(std::string(endpoint) + "/")) continue;
+    if (path.ends_with('/')) {
+      send_text(context, 404, "404 page not found\n");
+      return true;
+    }
     const bool good = std::string_view(endpoint) == "/livez" ? !stopping : ready.load();
     const std::string check = path.size() > std::strlen(endpoint) + 1 ? path.substr(std::strlen(endpoint) + 1) : "";
     const auto status = options.store->status();
@@ -258,7 +268,19 @@ void ApiServer::Impl::dispatch(const std::shared_ptr<Context>& context) {
       }
       return;
     }
+    if (discovery_path && (method == "HEAD" || method == "OPTIONS" || method == "POST")) {
+      return send_status(*context, Status(405, reason::kMethodNotAllowed, "the server does not allow this method on the requested resource"));
+    }
+    if (!accepted && discovery_path && (path == "/api" || path == "/apis")) {
+      return send_status(*context, Status(406, reason::kNotAcceptable,
+                                          "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
+                                          "application/vnd.kubernetes.protobuf"));
+    }
+    if (!accepted && discovery_path) return send_status(*context, accepted.error());
     if (discovery.handle(*context)) return;
+    if (path.starts_with("/api/") || (path.starts_with("/apis/") && resources.has_group(info_group(path)))) {
+      return send_status(*context, schema::unknown_resource());
+    }
   }
   if (path == "/" || path == "/index.html") {
     json::Value out = json::Object();
@@ -279,7 +301,8 @@ void ApiServer::Impl::dispatch(const std::shared_ptr<Context>& context) {
 void ApiServer::Impl::dispatch_resource(const std::shared_ptr<Context>& context) {
   const RequestInfo& info = context->info;
   auto fail = [&](const Status& s) { send_status(*context, s); };
-  if (!resources.has_group_version(info.group, info.version)) return send_text(*context, 404, "404 page not found\n");
+  if (!resources.has_group(info.group)) return send_text(*context, 404, "404 page not found\n");
+  if (!resources.has_group_version(info.group, info.version)) return fail(schema::unknown_resource());
   const ResourcePtr& resource = context->resource;
   if (resource == nullptr || info.parts.size() > 3) {
     // POST .../namespaces/x/bindings is the old way to bind a pod.
@@ -291,15 +314,12 @@ void ApiServer::Impl::dispatch_resource(const std::shared_ptr<Context>& context)
     return connector.proxy(context, services);
   }
   auto not_allowed = [&] {
-    fail(Status(405, reason::kMethodNotAllowed, "the server does not allow this method on the requested resource",
-                StatusDetails{.name = "", .group = info.group, .kind = info.resource, .uid = "", .causes = {}, .retry_after_seconds = 0}));
+    fail(Status(405, reason::kMethodNotAllowed, "the server does not allow this method on the requested resource"));
   };
   if (method == "HEAD" || method == "OPTIONS") return not_allowed();
   if (resource->namespaced && info.namespace_.empty() && info.verb != "list" && info.verb != "watch") {
-    return fail(info.verb == "create" || info.verb == "deletecollection" ? Status(405, reason::kMethodNotAllowed,
-                                                 "the server does not allow this method on the requested resource",
-                                                 StatusDetails{"", info.group, info.resource, "", {}, 0})
-                                        : schema::unknown_resource());
+    if (info.verb == "create" || info.verb == "deletecollection") return not_allowed();
+    return fail(schema::unknown_resource());
   }
   if (!resource->namespaced && !info.namespace_.empty() && info.resource != "namespaces") return fail(schema::unknown_resource());
 

@@ -156,11 +156,12 @@ Value restrict_to_subresource(const ResourceDef& resource, std::string_view subr
   for (const char* member : {"uid", "name"}) take(member);
   const bool core = resource.group.empty();
   if (subresource == "status") {
-    if (core && (resource.plural == "nodes" || resource.plural == "pods")) {
-      // These also take labels and annotations this way.
-      take("labels");
-      take("annotations");
-    }
+    // Metadata travels along, but for what some kinds hold back.
+    const bool deployment = resource.group == "apps" && resource.plural == "deployments";
+    if (!deployment) take("labels");
+    take("annotations");
+    take("finalizers");
+    if (!(core && resource.plural == "pods")) take("ownerReferences");
     if (const Value* status = object.get("status")) next["status"] = *status;
     else next.as_object().erase("status");
   } else if (subresource == "finalize") {

@@ -38,17 +38,17 @@ const schema::FieldSet* unwritable_fields(const ResourceDef& resource, std::stri
   static const schema::FieldSet spec = [] {
     schema::FieldSet s;
     s.insert({"f:spec"});
-    s.insert({"f:metadata"});
     return s;
   }();
-  static const schema::FieldSet spec_only = [] {
+  static const schema::FieldSet spec_and_labels = [] {
     schema::FieldSet s;
     s.insert({"f:spec"});
+    s.insert({"f:metadata", "f:labels"});
     return s;
   }();
   if (subresource.empty()) return has_status(resource) ? &status : nullptr;
   if (subresource != "status") return nullptr;
-  return resource.group.empty() && (resource.plural == "pods" || resource.plural == "nodes") ? &spec_only : &spec;
+  return resource.group == "apps" && resource.plural == "deployments" ? &spec_and_labels : &spec;
 }
 
 schema::ManagerContext manager_context(const Context& context, Rest& rest, const WriteOptions& options, bool reset) {

@@ -33,6 +33,7 @@ class GarbageCollector final : public Controller {
     std::vector<const catalog::Resource*> watched;
     for (const catalog::Group& g : catalog::groups()) {
       for (const catalog::GroupVersion& gv : g.versions) {
+        if (gv.version.find("alpha") != std::string_view::npos || gv.version.find("beta") != std::string_view::npos) continue;  // not served
         for (const catalog::Resource& r : gv.resources) {
           const catalog::Resource& stored = catalog::storage_resource(r);
           if (&stored != &r || !r.has_verb("watch") || !r.has_verb("delete")) continue;

@@ -53,6 +53,7 @@ class NamespaceController final : public Controller {
     if (left == 0) {
       for (const catalog::Group& group : catalog::groups()) {
         for (const catalog::GroupVersion& gv : group.versions) {
+          if (gv.version.find("alpha") != std::string_view::npos || gv.version.find("beta") != std::string_view::npos) continue;  // not served
           for (const catalog::Resource& r : gv.resources) {
             if (!r.namespaced || !r.persisted() || !r.has_verb("deletecollection")) continue;
             const catalog::Resource& stored = catalog::storage_resource(r);

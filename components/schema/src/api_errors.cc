@@ -226,9 +226,10 @@ json::Value to_document(const Status& status) {
   if (!status.message().empty()) out["message"] = status.message();
   if (!status.reason().empty()) out["reason"] = status.reason();
   const StatusDetails& d = status.details();
-  const bool empty_details = status.is(reason::kNotFound) && d.empty() &&
-                             status.message() == "the server could not find the requested resource";
-  if (!d.empty() || empty_details) {
+  // Errors of these reasons always come with details, be they empty.
+  const bool always = status.is(reason::kNotFound) || status.is(reason::kForbidden) || status.is(reason::kMethodNotAllowed) ||
+                      status.is(reason::kConflict) || status.is(reason::kAlreadyExists);
+  if (!d.empty() || always) {
     json::Value& details = out["details"];
     details.make_object();
     if (!d.name.empty()) details["name"] = d.name;
