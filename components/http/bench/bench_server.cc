@@ -1,7 +1,7 @@
 // A server for h2load and curl, by hand: bench_server [port] [threads]. TLS on `port`, plain on `port` + 1.
 //   /        7.5 KB of cached bytes          /list   75 MB in 10,000 segments
 //   /watch   a line a second, until the client leaves (answered from another thread)
-//   /echo    the request's body
+//   /echo    the request's body                /trim  gives free memory back to the system, to see what connections cost
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +31,9 @@ class BenchHandler final : public http::Handler {
       exchange->respond(200, {{"Content-Type", "application/json"}}, list_);
     } else if (path == "/echo") {
       exchange->respond(200, {{"Content-Type", "application/octet-stream"}}, std::move(exchange->request().body));
+    } else if (path == "/trim") {
+      malloc_trim(0);
+      exchange->respond(200, {}, "trimmed");
     } else if (path == "/watch") {
       exchange->start(200, {{"Content-Type", "text/plain"}});
       auto timer = std::make_shared<std::function<void()>>();

@@ -62,7 +62,11 @@ void Connection::on_ready(uint32_t events) {
   if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) readable_ = true;
   if (state_ == State::kHandshake) {
     switch (transport_.handshake()) {
-      case Transport::Io::kOk: open_session(); break;
+      case Transport::Io::kOk:
+        open_session();
+        // The handshake may have taken request bytes off the socket, although this event told of no input.
+        readable_ = true;
+        break;
       case Transport::Io::kAgain: return;
       case Transport::Io::kEnd:
       case Transport::Io::kError: close(); return;

@@ -312,7 +312,10 @@ TEST_CASE("h1: upgrade hands over the raw stream, with what the client sent earl
   std::string back = read_until(*s, "");
   writer.join();
   CHECK(back.size() == large.size() + 3);
-  for (auto& worker : workers) worker.join();
+  {
+    std::lock_guard lock(mutex);
+    for (auto& worker : workers) worker.join();
+  }
 
   // Twice, or after an answer, it is refused.
   CHECK(t.server.stats().connections == 0);
