@@ -46,9 +46,7 @@ std::vector<rt::AuthConfig> pull_credentials(Cluster& cluster, const Pod& pod, c
     if (!secret) continue;   // as upstream: a missing one is not an error, the pull says what is wrong
     auto it = secret->data.find(".dockerconfigjson");
     if (it == secret->data.end()) continue;
-    auto text = base64_decode(it->second);
-    if (!text) continue;
-    auto config = json::parse(*text);
+    auto config = json::parse(it->second);
     if (!config) continue;
     const json::Value* auths = config->get("auths");
     if (auths == nullptr) continue;

@@ -169,9 +169,7 @@ Result<Environment> make_environment(const Pod& pod, const core_v1::Container& c
       if (!object) {
         if (!object.error().not_found() || !from.secret_ref->optional.value_or(false)) return err(object.error());
       } else {
-        for (const auto& [k, v] : object->data) {
-          if (auto bytes = base64_decode(v)) data[k] = std::move(*bytes);
-        }
+        data = object->data;
       }
     }
     for (auto& [k, v] : data) {
@@ -205,8 +203,7 @@ Result<Environment> make_environment(const Pod& pod, const core_v1::Container& c
       if (!object) continue;
       auto it = object->data.find(ref.key);
       if (it != object->data.end()) {
-        ENGENHO_ASSIGN(std::string bytes, base64_decode(it->second));
-        set(e.name, std::move(bytes));
+        set(e.name, it->second);
       } else if (!ref.optional.value_or(false)) {
         return err(bad_request("couldn't find key " + ref.key + " in Secret " + ns + "/" + ref.name));
       }

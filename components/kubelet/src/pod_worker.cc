@@ -16,6 +16,7 @@ namespace {
 constexpr Duration kFirstBackoff = std::chrono::seconds(10), kMaxBackoff = std::chrono::minutes(5);
 // A container that ran this long before it ended begins its back-off anew.
 constexpr Duration kBackoffReset = std::chrono::minutes(10);
+constexpr Duration kConfigRetry = std::chrono::seconds(2);
 constexpr Duration kVolumeRefresh = std::chrono::seconds(60);
 
 MonoTime now() { return std::chrono::steady_clock::now(); }
@@ -179,6 +180,14 @@ Status PodWorker::write_status(const PodPtr& pod, const core_v1::PodStatus& stat
   }
   for (const char* field : {"message", "reason"}) {
     if (now_status.get(field) == nullptr && was.get(field) != nullptr) now_status[field] = nullptr;
+  }
+  // Conditions merge by type: what is empty now must be said to be.
+  if (json::Value* conditions = now_status.get("conditions"); conditions != nullptr && conditions->is_array()) {
+    for (json::Value& c : conditions->as_array()) {
+      for (const char* field : {"message", "reason"}) {
+        if (c.get(field) == nullptr) c[field] = nullptr;
+      }
+    }
   }
   patch["status"] = std::move(now_status);
   auto written = m_.client.patch<Pod>(pod->metadata.namespace_, pod->metadata.name, client::PatchType::kStrategic, json::dump(patch), "status");
@@ -367,9 +376,16 @@ bool PodWorker::start_or_back_off(const PodPtr& pod, const core_v1::Container& c
   Status s = start_container(pod, c, runtime, sandbox);
   if (!s.ok()) {
     log::debug("kubelet", "container {} of {}/{}: {}", c.name, pod->metadata.namespace_, pod->metadata.name, s.message());
-    image.delay = std::clamp<Duration>(image.delay * 2, kFirstBackoff, kMaxBackoff);
-    image.until = now() + image.delay;
-    later(image.delay);
+    const std::string& why = waiting_[c.name].reason;
+    if (why == "RunContainerError") {   // it has ended as soon as it began
+      back.delay = std::clamp<Duration>(back.delay * 2, kFirstBackoff, kMaxBackoff);
+    } else if (why == "ErrImagePull" || why == "ImagePullBackOff") {
+      image.delay = std::clamp<Duration>(image.delay * 2, kFirstBackoff, kMaxBackoff);
+      image.until = now() + image.delay;
+      later(image.delay);
+    } else {
+      later(kConfigRetry);   // an object that it needs may come at any time
+    }
     return false;
   }
   image = {};

@@ -165,18 +165,10 @@ Status select_items(const std::map<std::string, std::string>& data, const std::v
 
 std::map<std::string, std::string> data_of(const core_v1::ConfigMap& object) {
   auto out = object.data;
-  for (const auto& [k, v] : object.binary_data) {
-    if (auto bytes = base64_decode(v)) out[k] = std::move(*bytes);
-  }
+  out.insert(object.binary_data.begin(), object.binary_data.end());
   return out;
 }
-std::map<std::string, std::string> data_of(const core_v1::Secret& object) {
-  std::map<std::string, std::string> out;
-  for (const auto& [k, v] : object.data) {
-    if (auto bytes = base64_decode(v)) out[k] = std::move(*bytes);
-  }
-  return out;
-}
+std::map<std::string, std::string> data_of(const core_v1::Secret& object) { return object.data; }
 
 // An optional object that is not there is an empty one.
 template <typename T>
