@@ -1,9 +1,12 @@
 # The same as ./run and ./test, for habit.
-.PHONY: build run test bench format clean
+.PHONY: build images run test bench format clean
 build:
 	sh cmake/install_packages build
 	cmake -G Ninja -B build
 	ninja -C build engenho
+images:
+	sh cmake/install_packages run
+	python3 conformance/images/build.py build/images
 run:
 	./run
 test:

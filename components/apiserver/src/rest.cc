@@ -166,9 +166,9 @@ Result<Value> Rest::create(Context& context, const ResourceDef& resource, Value 
     case GenerationRule::kNone: break;
     default: metadata.set("generation", int64_t{1});
   }
+  metadata.set("creationTimestamp", format_rfc3339(clock_.wall()));
+  metadata.set("uid", random_uuid());
   if (strategy.prepare_create != nullptr) strategy.prepare_create(object);
-  metadata_of(object).set("creationTimestamp", format_rfc3339(clock_.wall()));
-  metadata_of(object).set("uid", random_uuid());
   const std::string generate = std::string(object.str_at({"metadata", "generateName"}));
   const bool generated = name_of(object).empty() && !generate.empty();
 

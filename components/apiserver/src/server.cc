@@ -179,6 +179,11 @@ void ApiServer::Impl::route(std::shared_ptr<Context> context) {
   if (!info.is_resource) return dispatch(context);
   context->resource = resources.find(info.group, info.version, info.resource);
   if (context->resource != nullptr) {
+    if (info.group.empty() && info.resource == "endpoints") {
+      context->warnings.push_back("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
+    } else if (info.group.empty() && info.resource == "componentstatuses") {
+      context->warnings.push_back("v1 ComponentStatus is deprecated in v1.19+");
+    }
     const bool pretty = context->accepted.pretty;
     const bool stream = info.verb == "watch";
     const bool raw = info.subresource == "log" || info.subresource == "proxy" || info.subresource == "exec" ||

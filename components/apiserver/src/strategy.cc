@@ -67,6 +67,47 @@ void init_service(Value& object) {
   object["status"]["loadBalancer"] = json::Object();
 }
 
+// An update that says nothing of what belongs to outside traffic loses it with the type that needed it.
+void update_service(Value& object, const Value& old) {
+  (void)old;
+  Value& spec = object["spec"];
+  const std::string type(spec.str_at({"type"}));
+  const Value* external = spec.get("externalIPs");
+  const bool outside = type == "NodePort" || type == "LoadBalancer" || (external != nullptr && !external->items().empty());
+  if (!outside) spec.as_object().erase("externalTrafficPolicy");
+  if (type != "LoadBalancer") {
+    spec.as_object().erase("allocateLoadBalancerNodePorts");
+    spec.as_object().erase("healthCheckNodePort");
+  }
+}
+
+// How often the template has changed, kept in an annotation since the field is gone.
+void complete_daemon_set(Value& object, const Value* old) {
+  constexpr std::string_view kKey = "deprecated.daemonset.template.generation";
+  int64_t generation = 1;
+  if (old != nullptr) {
+    int64_t before = 0;
+    parse_int(old->str_at({"metadata", "annotations", kKey}), before);
+    const Value *a = object.at({"spec", "template"}), *b = old->at({"spec", "template"});
+    generation = a != nullptr && b != nullptr && *a == *b ? before : before + 1;
+  }
+  object["metadata"]["annotations"][kKey] = std::to_string(generation);
+}
+
+// A Job that does not bring its own selector gets one of its uid.
+void init_job(Value& object) {
+  const Value* manual = object.at({"spec", "manualSelector"});
+  if (manual != nullptr && manual->bool_or(false)) return;
+  const std::string uid(object.str_at({"metadata", "uid"})), name(object.str_at({"metadata", "name"}));
+  Value& labels = object["spec"]["template"]["metadata"]["labels"];
+  labels.make_object();
+  for (const char* key : {"batch.kubernetes.io/controller-uid", "controller-uid"}) labels[key] = uid;
+  for (const char* key : {"batch.kubernetes.io/job-name", "job-name"}) labels[key] = name;
+  object["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] = uid;
+  const Value* own = object.at({"metadata", "labels"});
+  if (own == nullptr || own->members().empty()) object["metadata"]["labels"] = labels;
+}
+
 using Key = std::string;
 std::map<Key, Strategy, std::less<>> make_table() {
   std::map<Key, Strategy, std::less<>> t;
@@ -86,7 +127,7 @@ std::map<Key, Strategy, std::less<>> make_table() {
   generation(GenerationRule::kAllButMeta, {"/podtemplates", "admissionregistration.k8s.io/validatingwebhookconfigurations",
                                            "admissionregistration.k8s.io/mutatingwebhookconfigurations"});
   generation(GenerationRule::kAllAndLabels, {"discovery.k8s.io/endpointslices"});
-  generation(GenerationRule::kFixed, {"storage.k8s.io/csidrivers", "scheduling.k8s.io/priorityclasses"});
+  generation(GenerationRule::kFixed, {"scheduling.k8s.io/priorityclasses"});
 
   for (const char* key : {"/services", "/endpoints", "/events", "events.k8s.io/events", "/limitranges", "coordination.k8s.io/leases",
                           "rbac.authorization.k8s.io/roles", "rbac.authorization.k8s.io/rolebindings", "rbac.authorization.k8s.io/clusterroles",
@@ -124,7 +165,12 @@ std::map<Key, Strategy, std::less<>> make_table() {
   });
   with("/persistentvolumeclaims", [](Strategy& s) { s.prepare_create = init_claim; });
   with("/persistentvolumes", [](Strategy& s) { s.prepare_create = init_volume; });
-  with("/services", [](Strategy& s) { s.prepare_create = init_service; });
+  with("/services", [](Strategy& s) {
+    s.prepare_create = init_service;
+    s.prepare_update = update_service;
+  });
+  with("apps/daemonsets", [](Strategy& s) { s.complete = complete_daemon_set; });
+  with("batch/jobs", [](Strategy& s) { s.prepare_create = init_job; });
   return t;
 }
 

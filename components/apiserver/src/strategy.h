@@ -33,6 +33,8 @@ struct Strategy {
   // Brings a new object into the form in which it is stored: status reset, server-set fields. `object` is in storage version.
   void (*prepare_create)(json::Value& object) = nullptr;
   void (*prepare_update)(json::Value& object, const json::Value& old) = nullptr;
+  // Before ownership is recorded: what upstream's conversion adds, so that the client owns it. `old` is null for a create.
+  void (*complete)(json::Value& object, const json::Value* old) = nullptr;
 };
 
 const Strategy& strategy_of(std::string_view group, std::string_view plural);

@@ -169,7 +169,6 @@ void handle_binding(const std::shared_ptr<Context>& context, Services& services,
         condition["status"] = "True";
         condition["lastProbeTime"] = nullptr;
         condition["lastTransitionTime"] = format_rfc3339(rest.clock().wall());
-        if (const Value* generation = pod.at({"metadata", "generation"})) condition["observedGeneration"] = *generation;
         json::Array& conditions = pod["status"]["conditions"].make_array();
         std::erase_if(conditions, [](const Value& c) { return c.str_at({"type"}) == "PodScheduled"; });
         conditions.push_back(std::move(condition));

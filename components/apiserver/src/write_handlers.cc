@@ -101,6 +101,24 @@ void warn_content(Context& context, const Value& object) {
   }
 }
 
+// Volume types that no longer do anything.
+void warn_volumes(Context& context, const Value& object) {
+  const bool pod = context.resource->kind == "Pod";
+  const Value* volumes = pod ? object.at({"spec", "volumes"}) : object.at({"spec", "template", "spec", "volumes"});
+  if (volumes == nullptr) return;
+  const std::string at = pod ? "spec.volumes" : "spec.template.spec.volumes";
+  size_t i = 0;
+  for (const Value& v : volumes->items()) {
+    for (const auto& [type, since] : {std::pair("rbd", "deprecated in v1.28, non-functional in v1.31+"), std::pair("cephfs", "deprecated in v1.28, non-functional in v1.31+"),
+                                      std::pair("glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
+                                      std::pair("storageos", "deprecated in v1.22, non-functional in v1.25+"),
+                                      std::pair("scaleIO", "deprecated in v1.16, non-functional in v1.22+")}) {
+      if (v.get(type) != nullptr) context.warnings.push_back(schema::index(at, i) + "." + type + ": " + since);
+    }
+    ++i;
+  }
+}
+
 // Patches in the form of their media type.
 enum class PatchKind { kJson, kMerge, kStrategic, kApply };
 
@@ -128,6 +146,8 @@ void handle_create(const std::shared_ptr<Context>& context, Services& services) 
   if (!body) return fail(body.error());
   if (Status s = check_name_and_namespace(*context, body->object, false); !s.ok()) return fail(s);
   warn_content(*context, body->object);
+  warn_volumes(*context, body->object);
+  if (auto complete = strategy_of(resource.group, resource.plural).complete) complete(body->object, nullptr);
   schema::track_update(manager_context(*context, services.rest, *options, body->reset_managed), nullptr, body->object);
   auto created = services.rest.create(*context, resource, std::move(body->object), *options);
   if (!created) return fail(created.error());
@@ -160,6 +180,7 @@ void handle_update(const std::shared_ptr<Context>& context, Services& services) 
                                             std::string(uid) + ", UID in object meta: " + std::string(have)));
           }
         }
+        if (strategy.complete != nullptr && context->info.subresource.empty()) strategy.complete(object, current);
         schema::track_update(manager_context(*context, services.rest, *options, body->reset_managed), current, object);
         return object;
       },
@@ -221,10 +242,11 @@ void handle_patch(const std::shared_ptr<Context>& context, Services& services) {
     if (*kind == PatchKind::kMerge && !patch.is_object()) return fail(bad_request("Invalid JSON Patch"));
   }
 
+  const size_t own_warnings = context->warnings.size();
   auto updated = services.rest.update(
       *context, resource, context->info.name, context->info.subresource,
       [&](const Value* current) -> Result<Value> {
-        context->warnings.clear();
+        context->warnings.resize(own_warnings);  // an earlier try's are said again
         if (apply) {
           auto manager = manager_context(*context, services.rest, *options, false);
           auto merged = schema::apply(manager, current, patch, force);
@@ -267,6 +289,9 @@ void handle_patch(const std::shared_ptr<Context>& context, Services& services) {
         }
         if (decoded->object.str_at({"metadata", "resourceVersion"}).empty()) {
           decoded->object["metadata"]["resourceVersion"] = current->str_at({"metadata", "resourceVersion"});
+        }
+        if (auto complete = strategy_of(resource.group, resource.plural).complete; complete != nullptr && context->info.subresource.empty()) {
+          complete(decoded->object, current);
         }
         schema::track_update(manager_context(*context, services.rest, *options, decoded->reset_managed), current, decoded->object);
         return std::move(decoded->object);

@@ -7,6 +7,7 @@
 
 #include "engenho/base/bytes.h"
 #include "engenho/catalog/transcode.h"
+#include "engenho/cni/cni.h"
 #include "engenho/engenho/version.h"
 
 namespace engenho {
@@ -73,6 +74,7 @@ int transcode_command(const Arguments& arguments) {
 }
 
 int run_command(const Arguments& arguments) {
+  if (cni::called_as_plugin()) return cni::cni_main();   // the container runtime calls us for a pod's network
   if (arguments.size() < 2 || arguments[1] == "--help" || arguments[1] == "-h" || arguments[1] == "help") {
     std::cout << kUsage;
     return arguments.size() < 2 ? 2 : 0;

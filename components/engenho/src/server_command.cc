@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 
 #include "credentials.h"
@@ -13,6 +14,8 @@
 #include "engenho/base/log.h"
 #include "engenho/client/transport.h"
 #include "engenho/controllers/controllers.h"
+#include "engenho/client/client.h"
+#include "engenho/cni/cni.h"
 #include "engenho/datastore/etcd_server.h"
 #include "engenho/datastore/rocksdb_store.h"
 #include "engenho/engenho/commands.h"
@@ -21,6 +24,7 @@
 #include "engenho/http/server.h"
 #include "engenho/proxy/proxy.h"
 #include "engenho/scheduler/scheduler.h"
+#include "engenho/kubelet/kubelet.h"
 #include "host.h"
 
 extern char** environ;
@@ -39,6 +43,51 @@ std::string nth_address(const std::string& cidr, uint32_t n) {
   }
   a += n;
   return std::to_string(a >> 24) + "." + std::to_string(a >> 16 & 255) + "." + std::to_string(a >> 8 & 255) + "." + std::to_string(a & 255);
+}
+
+// The node agent with its client: a real node's, over HTTPS with a node's certificate.
+struct Agent {
+  std::unique_ptr<client::Client> client;
+  std::unique_ptr<kubelet::Kubelet> kubelet;
+};
+
+Result<Agent> start_agent(const ServerConfig& config, const Credentials& credentials, const std::string& node_address) {
+  client::HttpsOptions https;
+  https.url = "https://127.0.0.1:" + std::to_string(config.https_listen_port);
+  https.ca_pem = credentials.server_ca.certificate().pem();
+  https.certificate_pem = credentials.kubelet_client.certificate.pem();
+  https.key_pem = credentials.kubelet_client.key.pem();
+  https.user_agent = "kubelet";
+  Agent out;
+  out.client = std::make_unique<client::Client>(client::https_transport(std::move(https)), "kubelet");
+
+  kubelet::Options options;
+  options.data_dir = config.data_dir;
+  options.node_name = config.node_name;
+  options.node_address = node_address;
+  options.bind_address = config.bind_address;
+  options.cluster_dns = config.cluster_dns;
+  options.cluster_domain = config.cluster_domain;
+  // One node: it has the first /24 of the pods' range.
+  const int bits = std::atoi(config.cluster_cidr.c_str() + config.cluster_cidr.find('/') + 1);
+  options.pod_cidr = nth_address(config.cluster_cidr, 0) + "/" + std::to_string(std::max(bits, 24));
+  options.runtime_endpoint = config.container_runtime_endpoint;
+  const cni::Layout layout = cni::layout(config.data_dir);
+  options.cni_bin_dir = layout.bin_dir;
+  options.cni_conf_dir = layout.conf_dir;
+  options.port = config.kubelet_port;
+  options.serving_certificate_pem = credentials.kubelet_server.certificate.pem();
+  options.serving_key_pem = credentials.kubelet_server.key.pem();
+  options.client_ca_pem = credentials.client_ca.certificate().pem();
+  options.version = kKubernetesVersion;
+  std::error_code ec;
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe", ec).string();
+  cni::NetworkOptions network;
+  network.subnet = options.pod_cidr;
+  ENGENHO_TRY(cni::install(config.data_dir, self, network));
+  ENGENHO_ASSIGN(out.kubelet, kubelet::Kubelet::create(std::move(options), *out.client));
+  ENGENHO_TRY(out.kubelet->start());
+  return out;
 }
 
 class Startup {
@@ -138,6 +187,12 @@ Status run_server(const ServerConfig& config) {
       static_cast<mode_t>(std::strtoul(config.write_kubeconfig_mode.c_str(), nullptr, 8))));
   startup.step("now:  export KUBECONFIG=" + path + "  and  kubectl get nodes");
 
+  Agent agent;
+  if (!config.disable_agent) {
+    ENGENHO_ASSIGN_OR_RETURN(agent, start_agent(config, credentials, node_address));
+    startup.step("kubelet is on port " + std::to_string(config.kubelet_port) + "; the node becomes ready when its container runtime is");
+  }
+
   int signal_number = 0;
   sigwait(&signals, &signal_number);
   log::info("engenho", "{}: stopping; pods keep running", signal_number == SIGINT ? "interrupted" : "terminated");
@@ -146,6 +201,7 @@ Status run_server(const ServerConfig& config) {
   if (proxy) proxy->stop();
   if (scheduler) scheduler->stop();
   if (kcm) kcm->stop();
+  if (agent.kubelet != nullptr) agent.kubelet->stop();
   etcd->stop();
   api->stop();
   server.stop(std::chrono::seconds(2));
