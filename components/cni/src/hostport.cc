@@ -63,10 +63,15 @@ std::vector<HostPort> host_ports(const json::Value& mappings) {
   std::vector<HostPort> out;
   for (const json::Value& m : mappings.items()) {
     HostPort p;
-    p.protocol = to_lower(m.str_at({"protocol"}, "tcp"));
-    p.host_port = static_cast<int>(m.get("hostPort") ? m.get("hostPort")->int_or(0) : 0);
-    p.container_port = static_cast<int>(m.get("containerPort") ? m.get("containerPort")->int_or(0) : 0);
-    p.host_ip = m.str_at({"hostIP"});
+    // containerd writes the names with a capital letter ("HostPort"), others as the specification has them.
+    for (const auto& [name, value] : m.members()) {
+      const std::string key = to_lower(name);
+      if (key == "protocol") p.protocol = to_lower(value.str("tcp"));
+      else if (key == "hostport") p.host_port = static_cast<int>(value.int_or(0));
+      else if (key == "containerport") p.container_port = static_cast<int>(value.int_or(0));
+      else if (key == "hostip") p.host_ip = value.str();
+    }
+    if (p.protocol.empty()) p.protocol = "tcp";
     if (p.host_port > 0 && p.container_port > 0) out.push_back(std::move(p));
   }
   return out;
