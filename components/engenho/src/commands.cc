@@ -18,6 +18,8 @@ constexpr const char* kUsage =
     "engenho: a Kubernetes cluster in one executable\n\n"
     "  engenho server [flags]      runs the cluster (control plane and node); --help lists the flags\n"
     "  engenho transcode --from json|yaml|protobuf --to json|yaml|protobuf   (stdin to stdout)\n"
+    "  engenho check [flags]       what this machine lacks, in plain words\n"
+    "  engenho reset [flags]       removes the cluster: containers, mounts, interfaces, rules, data\n"
     "  engenho version\n";
 
 struct Command {
@@ -36,7 +38,8 @@ int agent_command(const Arguments&) {
 }
 
 constexpr Command kCommands[] = {
-    {"server", server_command}, {"transcode", transcode_command}, {"version", version_command}, {"agent", agent_command}};
+    {"server", server_command}, {"transcode", transcode_command}, {"version", version_command},
+                                 {"check", check_command}, {"reset", reset_command}, {"agent", agent_command}};
 
 }  // namespace
 

@@ -1,0 +1,282 @@
+// The whole server over a real store, driven through the handler interface: no sockets.
+#include <condition_variable>
+#include <filesystem>
+#include <mutex>
+#include <thread>
+
+#include "engenho/apiserver/server.h"
+#include "engenho/base/json.h"
+#include "engenho/base/random.h"
+#include "engenho/datastore/rocksdb_store.h"
+#include "engenho/testing/catch.h"
+
+using namespace engenho;
+
+namespace {
+
+class Call final : public http::Exchange {
+ public:
+  Call(std::string method, std::string target, std::string body, std::string type) {
+    request_.method = std::move(method);
+    request_.target = std::move(target);
+    request_.body = std::move(body);
+    request_.headers.add("Content-Type", std::move(type));
+    request_.headers.add("Accept", "application/json");
+    request_.headers.add("User-Agent", "test/1");
+    request_.connection = std::make_shared<http::ConnectionInfo>();
+  }
+  void respond(int status, http::Headers headers, http::Body body) override {
+    std::lock_guard lock(mutex_);
+    code = status;
+    text = body.to_string();
+    answer_headers = std::move(headers);
+    done_ = true;
+    cv_.notify_all();
+  }
+  void start(int status, http::Headers) override {
+    std::lock_guard lock(mutex_);
+    code = status;
+  }
+  bool write(http::Body body) override {
+    std::lock_guard lock(mutex_);
+    text += body.to_string();
+    cv_.notify_all();
+    return !done_;
+  }
+  size_t queued_bytes() const override { return 0; }
+  void on_drain(size_t, std::function<void()> fn) override { fn(); }
+  void finish() override {
+    std::lock_guard lock(mutex_);
+    done_ = true;
+    cv_.notify_all();
+  }
+  void abort() override { finish(); }
+  void on_close(std::function<void()> fn) override { close_ = std::move(fn); }
+  bool closed() const override { return done_; }
+  Result<std::unique_ptr<http::Stream>> upgrade(http::Headers) override { return err(bad_request("no")); }
+
+  void wait() {
+    std::unique_lock lock(mutex_);
+    REQUIRE(cv_.wait_for(lock, std::chrono::seconds(20), [&] { return done_.load(); }));
+  }
+  // Until the stream has that many lines.
+  std::vector<json::Value> lines(size_t count) {
+    std::unique_lock lock(mutex_);
+    auto have = [&] { return static_cast<size_t>(std::count(text.begin(), text.end(), '\n')); };
+    REQUIRE(cv_.wait_for(lock, std::chrono::seconds(20), [&] { return have() >= count; }));
+    std::vector<json::Value> out;
+    size_t from = 0, end;
+    while ((end = text.find('\n', from)) != std::string::npos) {
+      out.push_back(*json::parse(std::string_view(text).substr(from, end - from)));
+      from = end + 1;
+    }
+    return out;
+  }
+  void leave() {
+    done_ = true;
+    if (close_) close_();
+  }
+  int code = 0;
+  std::string text;
+  http::Headers answer_headers;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable cv_;
+  std::atomic<bool> done_{false};
+  std::function<void()> close_;
+};
+
+struct Answer {
+  int code;
+  json::Value body;
+  std::vector<std::string> warnings;
+};
+
+class Fixture {
+ public:
+  Fixture() : dir_((std::filesystem::temp_directory_path() / ("engenho-api-" + random_name_suffix(8))).string()) {
+    datastore::RocksdbOptions store_options;
+    store_options.dir = dir_;
+    store_options.fsync = false;
+    auto store = datastore::open_rocksdb_store(store_options);
+    REQUIRE(store);
+    store_ = std::move(*store);
+    apiserver::Options options;
+    options.store = store_.get();
+    options.service_account_key = *pki::PrivateKey::generate();
+    options.advertise_address = "192.0.2.1";
+    auto server = apiserver::ApiServer::create(std::move(options));
+    REQUIRE(server);
+    server_ = std::move(*server);
+    REQUIRE(server_->start().ok());
+    user_.name = "tester";
+    user_.groups = {"system:masters"};
+  }
+  ~Fixture() {
+    server_->stop();
+    server_.reset();
+    store_.reset();
+    std::filesystem::remove_all(dir_);
+  }
+  Answer call(const std::string& method, const std::string& target, const std::string& body = "", const std::string& type = "application/json") {
+    auto c = std::make_shared<Call>(method, target, body, type);
+    server_->handle_as(c, user_);
+    c->wait();
+    auto parsed = json::parse(c->text);
+    Answer out{c->code, parsed ? *parsed : json::Value(c->text), {}};
+    for (std::string_view w : c->answer_headers.all("Warning")) out.warnings.emplace_back(w);
+    return out;
+  }
+  std::shared_ptr<Call> open(const std::string& target) {
+    auto c = std::make_shared<Call>("GET", target, "", "");
+    server_->handle_as(c, user_);
+    return c;
+  }
+  apiserver::UserInfo user_;
+
+ private:
+  std::string dir_;
+  std::unique_ptr<datastore::Store> store_;
+  std::unique_ptr<apiserver::ApiServer> server_;
+};
+
+constexpr char kMaps[] = "/api/v1/namespaces/default/configmaps";
+std::string map(const std::string& name, const std::string& value) {
+  return R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":")" + name + R"("},"data":{"k":")" + value + "\"}}";
+}
+
+}  // namespace
+
+TEST_CASE("create, read, update, conflict, delete", "[api]") {
+  Fixture api;
+  const Answer created = api.call("POST", kMaps, map("a", "1"));
+  REQUIRE(created.code == 201);
+  CHECK(created.body.str_at({"metadata", "uid"}).size() == 36);
+  CHECK(api.call("POST", kMaps, map("a", "1")).body.str_at({"reason"}) == "AlreadyExists");
+  const Answer got = api.call("GET", std::string(kMaps) + "/a");
+  CHECK(got.code == 200);
+  CHECK(got.body == created.body);
+  json::Value next = got.body;
+  next["data"]["k"] = "2";
+  const Answer updated = api.call("PUT", std::string(kMaps) + "/a", json::dump(next));
+  CHECK(updated.code == 200);
+  CHECK(api.call("PUT", std::string(kMaps) + "/a", json::dump(next)).code == 200);  // nothing to change: no conflict, same version
+  next["data"]["k"] = "3";
+  const Answer stale = api.call("PUT", std::string(kMaps) + "/a", json::dump(next));
+  CHECK(stale.code == 409);
+  CHECK(stale.body.str_at({"reason"}) == "Conflict");
+  CHECK(api.call("DELETE", std::string(kMaps) + "/a").body.str_at({"status"}) == "Success");
+  CHECK(api.call("GET", std::string(kMaps) + "/a").code == 404);
+  CHECK(api.call("DELETE", std::string(kMaps) + "/a").code == 404);
+}
+
+TEST_CASE("bad input gets an error that says what is wrong", "[api]") {
+  Fixture api;
+  CHECK(api.call("POST", kMaps, "{\"kind\":").code == 400);
+  CHECK(api.call("POST", kMaps, "[]").code == 400);
+  CHECK(api.call("POST", kMaps, map("a/b", "1")).code == 422);
+  const std::string unknown = R"({"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"u"},"dat":{}})";
+  const Answer strict = api.call("POST", std::string(kMaps) + "?fieldValidation=Strict", unknown);
+  CHECK(strict.code == 400);
+  CHECK(strict.body.str_at({"message"}).find("unknown field \"dat\"") != std::string_view::npos);
+  const Answer warned = api.call("POST", kMaps, unknown);
+  CHECK(warned.code == 201);
+  REQUIRE(warned.warnings.size() == 1);
+  CHECK(warned.warnings[0].find("unknown field") != std::string::npos);
+  CHECK(api.call("POST", std::string(kMaps) + "?fieldValidation=Ignore&dryRun=All",
+                 R"({"metadata":{"name":"i"},"dat":{}})").warnings.empty());
+  CHECK(api.call("POST", kMaps, "metadata: {name: y}\ndata: {a: b, a: c}\n", "application/yaml").warnings.size() == 1);
+  CHECK(api.call("POST", "/apis/apps/v1/namespaces/default/deployments",
+                 R"({"metadata":{"name":"d"},"spec":{"replicas":"three"}})").code == 400);
+  CHECK(api.call("POST", kMaps, map("big", std::string(4 << 20, 'x'))).code == 413);
+  CHECK(api.call("GET", "/api/v1/namespaces/default/nothings").code == 404);
+  CHECK(api.call("POST", kMaps, map("t", "1"), "text/plain").code == 415);
+}
+
+TEST_CASE("lists page over one snapshot", "[api]") {
+  Fixture api;
+  for (int i = 0; i < 7; ++i) REQUIRE(api.call("POST", kMaps, map("m" + std::to_string(i), "1")).code == 201);
+  Answer page = api.call("GET", std::string(kMaps) + "?limit=3");
+  CHECK(page.body.get("items")->items().size() == 3);
+  const std::string version(page.body.str_at({"metadata", "resourceVersion"}));
+  // What is written between the pages is not in them.
+  REQUIRE(api.call("POST", kMaps, map("m9", "1")).code == 201);
+  REQUIRE(api.call("DELETE", std::string(kMaps) + "/m6").code == 200);
+  size_t seen = 3;
+  bool last = false;
+  while (true) {
+    const std::string token(page.body.str_at({"metadata", "continue"}));
+    if (token.empty()) break;
+    page = api.call("GET", std::string(kMaps) + "?limit=3&continue=" + token);
+    REQUIRE(page.code == 200);
+    CHECK(page.body.str_at({"metadata", "resourceVersion"}) == version);
+    for (const json::Value& item : page.body.get("items")->items()) last = last || item.str_at({"metadata", "name"}) == "m6";
+    seen += page.body.get("items")->items().size();
+  }
+  CHECK(seen == 7);
+  CHECK(last);
+  CHECK(api.call("GET", std::string(kMaps) + "?continue=bm9wZQ").code == 400);
+}
+
+TEST_CASE("a watch shows every change once, in order", "[api]") {
+  Fixture api;
+  const Answer list = api.call("GET", kMaps);
+  auto watch = api.open(std::string(kMaps) + "?watch=true&resourceVersion=" + std::string(list.body.str_at({"metadata", "resourceVersion"})));
+  std::vector<std::thread> writers;
+  for (int w = 0; w < 4; ++w) {
+    writers.emplace_back([&, w] {
+      for (int i = 0; i < 25; ++i) {
+        const std::string name = "w" + std::to_string(w) + "-" + std::to_string(i);
+        api.call("POST", kMaps, map(name, "1"));
+        api.call("PATCH", std::string(kMaps) + "/" + name, R"({"data":{"k":"2"}})", "application/merge-patch+json");
+        api.call("DELETE", std::string(kMaps) + "/" + name);
+      }
+    });
+  }
+  for (std::thread& t : writers) t.join();
+  const auto events = watch->lines(300);
+  REQUIRE(events.size() == 300);
+  int64_t before = 0;
+  std::map<std::string, std::string> state;
+  for (const json::Value& e : events) {
+    const int64_t revision = std::stoll(std::string(e.str_at({"object", "metadata", "resourceVersion"})));
+    CHECK(revision > before);
+    before = revision;
+    const std::string name(e.str_at({"object", "metadata", "name"}));
+    const std::string type(e.str_at({"type"}));
+    const std::string expected = state[name].empty() ? "ADDED" : state[name] == "ADDED" ? "MODIFIED" : "DELETED";
+    CHECK(type == expected);
+    state[name] = type;
+  }
+  watch->leave();
+}
+
+TEST_CASE("server-side apply keeps owners apart", "[api]") {
+  Fixture api;
+  const std::string path = std::string(kMaps) + "/s?fieldManager=";
+  const std::string type = "application/apply-patch+yaml";
+  CHECK(api.call("PATCH", path + "a", "apiVersion: v1\nkind: ConfigMap\ndata: {x: '1', y: '1'}\n", type).code == 201);
+  const Answer conflict = api.call("PATCH", path + "b", "apiVersion: v1\nkind: ConfigMap\ndata: {x: '2'}\n", type);
+  CHECK(conflict.code == 409);
+  CHECK(conflict.body.str_at({"message"}) == "Apply failed with 1 conflict: conflict with \"a\": .data.x");
+  CHECK(api.call("PATCH", path + "b&force=true", "apiVersion: v1\nkind: ConfigMap\ndata: {x: '2'}\n", type).code == 200);
+  // What a manager no longer applies goes, unless somebody else owns it.
+  const Answer pruned = api.call("PATCH", path + "a", "apiVersion: v1\nkind: ConfigMap\ndata: {z: '1'}\n", type);
+  REQUIRE(pruned.code == 200);
+  CHECK(json::dump(*pruned.body.get("data")) == R"({"x":"2","z":"1"})");
+}
+
+TEST_CASE("rights: nothing without a role, subresources apart", "[api]") {
+  Fixture api;
+  api.call("POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles",
+           R"({"metadata":{"name":"r"},"rules":[{"apiGroups":[""],"resources":["serviceaccounts"],"verbs":["create"]}]})");
+  api.call("POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings",
+           R"({"metadata":{"name":"b"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"r"},"subjects":[{"kind":"User","name":"alice","apiGroup":"rbac.authorization.k8s.io"}]})");
+  api.call("GET", kMaps);  // reads see the writes before them
+  api.user_ = {"alice", "", {"system:authenticated"}, {}};
+  CHECK(api.call("GET", kMaps).code == 403);
+  CHECK(api.call("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"sa"}})").code == 201);
+  CHECK(api.call("POST", "/api/v1/namespaces/default/serviceaccounts/sa/token", R"({"spec":{}})").code == 403);
+  CHECK(api.call("POST", "/api/v1/namespaces/default/serviceaccounts/sa%2Ftoken", R"({"spec":{}})").code != 201);
+}

@@ -1,0 +1,141 @@
+// The controllers against a real API server, in process.
+#include "engenho/controllers/controllers.h"
+
+#include <condition_variable>
+#include <filesystem>
+
+#include "engenho/apiserver/server.h"
+#include "engenho/base/random.h"
+#include "engenho/catalog/apps_v1.h"
+#include "engenho/catalog/core_v1.h"
+#include "engenho/datastore/rocksdb_store.h"
+#include "engenho/testing/catch.h"
+
+using namespace engenho;
+namespace core_v1 = k8s::core_v1;
+namespace apps_v1 = k8s::apps_v1;
+
+namespace {
+
+class Cluster {
+ public:
+  Cluster() : dir_((std::filesystem::temp_directory_path() / ("engenho-kcm-" + random_name_suffix(8))).string()) {
+    datastore::RocksdbOptions store_options;
+    store_options.dir = dir_;
+    store_options.fsync = false;
+    store_ = std::move(*datastore::open_rocksdb_store(store_options));
+    apiserver::Options options;
+    options.store = store_.get();
+    options.service_account_key = *pki::PrivateKey::generate();
+    server_ = std::move(*apiserver::ApiServer::create(std::move(options)));
+    REQUIRE(server_->start().ok());
+    client = std::make_unique<client::Client>(as("tester", "system:masters"), "test");
+    informers = std::make_unique<client::Informers>(*client);
+    controllers::Options kcm;
+    kcm.root_ca_pem = "CA";
+    controllers_ = std::make_unique<controllers::Controllers>(as("system:kube-controller-manager", ""), kcm);
+    controllers_->start();
+  }
+  ~Cluster() {
+    informers->stop();
+    controllers_->stop();
+    controllers_.reset();
+    informers.reset();
+    client.reset();
+    server_->stop();
+    server_.reset();
+    store_.reset();
+    std::filesystem::remove_all(dir_);
+  }
+  std::shared_ptr<client::Transport> as(std::string user, std::string group) {
+    apiserver::UserInfo who;
+    who.name = std::move(user);
+    if (!group.empty()) who.groups = {std::move(group)};
+    return client::local_transport(*server_, who);
+  }
+  // Waits until `check` holds, asked again after each change of a T.
+  template <typename T>
+  bool eventually(std::function<bool()> check) {
+    std::mutex mutex;
+    std::condition_variable cv;
+    auto& informer = informers->get<T>();
+    informer.on_change([&](const T&) {
+      std::lock_guard lock(mutex);
+      cv.notify_all();
+    });
+    informers->start();
+    std::unique_lock lock(mutex);
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    bool good = false;
+    while (!(good = check()) && std::chrono::steady_clock::now() < end) cv.wait_for(lock, std::chrono::milliseconds(200));
+    lock.unlock();
+    informers->stop();  // no handler may outlive this frame
+    informers = std::make_unique<client::Informers>(*client);
+    return good;
+  }
+  std::unique_ptr<client::Client> client;
+  std::unique_ptr<client::Informers> informers;
+
+ private:
+  std::string dir_;
+  std::unique_ptr<datastore::Store> store_;
+  std::unique_ptr<apiserver::ApiServer> server_;
+  std::unique_ptr<controllers::Controllers> controllers_;
+};
+
+apps_v1::Deployment deployment(const std::string& name, int replicas) {
+  apps_v1::Deployment d;
+  d.metadata.name = name;
+  d.metadata.namespace_ = "default";
+  d.spec.replicas = replicas;
+  d.spec.selector.ensure().match_labels["app"] = name;
+  d.spec.template_.metadata.labels["app"] = name;
+  core_v1::Container c;
+  c.name = "c";
+  c.image = "image:1";
+  d.spec.template_.spec.containers.push_back(c);
+  return d;
+}
+
+}  // namespace
+
+TEST_CASE("a deployment becomes a replica set becomes pods; deleting it leaves none", "[controllers]") {
+  Cluster cluster;
+  REQUIRE(cluster.eventually<core_v1::ServiceAccount>([&] { return cluster.client->get<core_v1::ServiceAccount>("default", "default").has_value(); }));
+  REQUIRE(cluster.client->create(deployment("web", 3)));
+  auto pods = [&] {
+    auto list = cluster.client->list<core_v1::Pod>({.namespace_name = "default", .label_selector = "app=web", .field_selector = "", .resource_version = ""});
+    return list ? list->items.size() : size_t{0};
+  };
+  REQUIRE(cluster.eventually<core_v1::Pod>([&] { return pods() == 3; }));
+  auto sets = cluster.client->list<apps_v1::ReplicaSet>();
+  REQUIRE(sets);
+  REQUIRE(sets->items.size() == 1);
+  CHECK(sets->items[0].metadata.annotations["deployment.kubernetes.io/revision"] == "1");
+
+  auto d = cluster.client->get<apps_v1::Deployment>("default", "web");
+  REQUIRE(d);
+  d->spec.replicas = 1;
+  REQUIRE(cluster.client->update(*d));
+  REQUIRE(cluster.eventually<core_v1::Pod>([&] { return pods() == 1; }));
+
+  REQUIRE(cluster.client->remove<apps_v1::Deployment>("default", "web").ok());
+  REQUIRE(cluster.eventually<core_v1::Pod>([&] {
+    auto left = cluster.client->list<apps_v1::ReplicaSet>();
+    return pods() == 0 && left && left->items.empty();
+  }));
+}
+
+TEST_CASE("a namespace that is deleted takes its objects along", "[controllers]") {
+  Cluster cluster;
+  core_v1::Namespace ns;
+  ns.metadata.name = "gone";
+  REQUIRE(cluster.client->create(ns));
+  core_v1::ConfigMap map;
+  map.metadata.name = "m";
+  map.metadata.namespace_ = "gone";
+  REQUIRE(cluster.client->create(map));
+  REQUIRE(cluster.client->remove<core_v1::Namespace>("", "gone").ok());
+  REQUIRE(cluster.eventually<core_v1::Namespace>([&] { return !cluster.client->get<core_v1::Namespace>("", "gone"); }));
+  CHECK(cluster.client->get<core_v1::ConfigMap>("gone", "m").error().not_found());
+}
