@@ -9,6 +9,7 @@
 #include "engenho/catalog/transcode.h"
 #include "engenho/cni/cni.h"
 #include "engenho/engenho/version.h"
+#include "engenho/kubelet/kubelet.h"
 
 namespace engenho {
 
@@ -18,6 +19,7 @@ constexpr const char* kUsage =
     "engenho: a Kubernetes cluster in one executable\n\n"
     "  engenho server [flags]      runs the cluster (control plane and node); --help lists the flags\n"
     "  engenho transcode --from json|yaml|protobuf --to json|yaml|protobuf   (stdin to stdout)\n"
+    "  engenho reset --yes         ends the node's pods and removes what is theirs (stop the server first)\n"
     "  engenho version\n";
 
 struct Command {
@@ -35,8 +37,33 @@ int agent_command(const Arguments&) {
   return 1;
 }
 
+// The node's part: pods, container runtime, mounts, network. The store and the certificates stay.
+int reset_command(const Arguments& arguments) {
+  std::string data_dir = "/var/lib/engenho";
+  bool yes = false;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (arguments[i] == "--data-dir" && i + 1 < arguments.size()) data_dir = arguments[++i];
+    else if (arguments[i] == "--yes") yes = true;
+    else {
+      std::cerr << "engenho reset: unexpected \"" << arguments[i] << "\"; usage: engenho reset [--data-dir DIR] --yes\n";
+      return 2;
+    }
+  }
+  if (!yes) {
+    std::cerr << "engenho reset ends every pod of the node that lives in " << data_dir << " and removes what they kept there; say --yes to do it\n";
+    return 2;
+  }
+  int code = 0;
+  for (const Status& s : {kubelet::reset(data_dir), cni::remove_all(data_dir)}) {
+    if (s.ok()) continue;
+    std::cerr << "engenho reset: " << s.message() << "\n";
+    code = 1;
+  }
+  return code;
+}
+
 constexpr Command kCommands[] = {
-    {"server", server_command}, {"transcode", transcode_command}, {"version", version_command}, {"agent", agent_command}};
+    {"server", server_command}, {"transcode", transcode_command}, {"version", version_command}, {"agent", agent_command}, {"reset", reset_command}};
 
 }  // namespace
 
