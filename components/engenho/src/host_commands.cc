@@ -9,6 +9,7 @@
 #include "engenho/base/bytes.h"
 #include "engenho/base/fs.h"
 #include "engenho/base/process.h"
+#include "engenho/cni/cni.h"
 #include "engenho/datastore/rocksdb_store.h"
 #include "engenho/engenho/commands.h"
 #include "engenho/engenho/config.h"
@@ -108,11 +109,7 @@ int reset_command(const Arguments& arguments) {
   }
   if (Status s = kubelet::reset(config->data_dir); !s.ok()) return fail(s);
   if (Status s = proxy::remove_rules(); !s.ok()) return fail(s);
-  if (path_exists("/sys/class/net/engenho0")) {
-    auto removed = run_process({.argv = {"ip", "link", "delete", "engenho0"}}, std::chrono::seconds(10));
-    if (!removed) return fail(removed.error());
-    if (removed->exit_code != 0) return fail(internal_error("the bridge engenho0 stays: " + removed->err));
-  }
+  if (Status s = cni::remove_all(config->data_dir); !s.ok()) return fail(s);
   if (file_holds("/proc/mounts", config->data_dir + "/")) {
     return fail(internal_error("something is still mounted below " + config->data_dir + "; nothing was deleted there"));
   }

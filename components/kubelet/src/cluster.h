@@ -26,6 +26,8 @@ class Cluster {
   virtual ~Cluster() = default;
   virtual Result<core_v1::ConfigMap> config_map(const std::string& ns, const std::string& name) = 0;
   virtual Result<core_v1::Secret> secret(const std::string& ns, const std::string& name) = 0;
+  // The volume that is bound to a claim. Error while it is not bound.
+  virtual Result<core_v1::PersistentVolume> bound_volume(const std::string& ns, const std::string& claim) = 0;
   virtual std::vector<std::shared_ptr<const core_v1::Service>> services(const std::string& ns) = 0;
   virtual Result<Token> token(const Pod& pod, const std::string& audience, int64_t expiration_seconds) = 0;
   // Allocatable of this node, for resource fields without a limit.

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <vector>
 
 #include "engenho/base/bytes.h"
@@ -15,6 +16,7 @@
 #include "engenho/base/json.h"
 #include "engenho/base/log.h"
 #include "pause_image.h"
+#include "volumes.h"
 
 namespace engenho::kubelet {
 
@@ -54,7 +56,9 @@ ContainerdLayout containerd_layout(const std::string& data_dir) {
   l.base = data_dir + "/agent/containerd";
   l.config = l.base + "/config.toml";
   l.root = l.base + "/root";
-  l.state = l.base + "/state";
+  // What is in it holds for one boot (mounts, sockets, processes): another boot, another directory.
+  auto boot = read_file("/proc/sys/kernel/random/boot_id");
+  l.state = l.base + "/state-" + (boot ? boot->substr(0, 8) : "0");
   l.socket = l.base + "/containerd.sock";
   // sun_path has 108 bytes, and containerd adds ".ttrpc".
   if (l.socket.size() > 96) l.socket = "/run/engenho/" + sha256_hex(data_dir).substr(0, 16) + ".sock";
@@ -121,6 +125,11 @@ Status Containerd::start(TaskGroup& group) {
   for (const std::string& dir : {layout_.base, layout_.root, layout_.imported}) ENGENHO_RETURN_IF_ERROR(make_dirs(dir, 0711));
   ENGENHO_RETURN_IF_ERROR(make_dirs(data_dir_ + "/agent/images"));
   if (layout_.socket.starts_with("/run/engenho/")) ENGENHO_RETURN_IF_ERROR(make_dirs("/run/engenho", 0711));
+  std::error_code ec;
+  for (const auto& entry : std::filesystem::directory_iterator(layout_.base, ec)) {
+    const std::string path = entry.path();
+    if (entry.path().filename().string().starts_with("state-") && path != layout_.state && mounts_below(path).empty()) std::filesystem::remove_all(path, ec);
+  }
   if (!overlay_works(layout_.base)) snapshotter_ = "native";
   const std::string text = config_text();
   auto before = read_file(layout_.config);

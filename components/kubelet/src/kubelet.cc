@@ -1,6 +1,10 @@
 #include "engenho/kubelet/kubelet.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdio>
 #include <set>
 
 #include "cluster.h"
@@ -25,6 +29,16 @@ class ApiCluster final : public Cluster {
   bool wait_synced(const StopToken& stop) { return services_.wait_synced(stop); }
   Result<core_v1::ConfigMap> config_map(const std::string& ns, const std::string& name) override { return client_.get<core_v1::ConfigMap>(ns, name); }
   Result<core_v1::Secret> secret(const std::string& ns, const std::string& name) override { return client_.get<core_v1::Secret>(ns, name); }
+  Result<core_v1::PersistentVolume> bound_volume(const std::string& ns, const std::string& name) override {
+    ENGENHO_ASSIGN(auto claim, client_.get<core_v1::PersistentVolumeClaim>(ns, name));
+    if (claim.metadata.deletion_timestamp) return err(unavailable("persistentvolumeclaim \"" + name + "\" is being deleted"));
+    if (claim.spec.volume_name.empty() || claim.status.phase != "Bound") return err(unavailable("persistentvolumeclaim \"" + name + "\" is not bound"));
+    ENGENHO_ASSIGN(auto volume, client_.get<core_v1::PersistentVolume>("", claim.spec.volume_name));
+    if (!volume.spec.claim_ref || volume.spec.claim_ref->uid != claim.metadata.uid) {
+      return err(unavailable("persistentvolume \"" + claim.spec.volume_name + "\" is not bound to persistentvolumeclaim \"" + name + "\""));
+    }
+    return volume;
+  }
   std::vector<std::shared_ptr<const core_v1::Service>> services(const std::string& ns) override { return services_.list(ns); }
   Result<Token> token(const Pod& pod, const std::string& audience, int64_t expiration_seconds) override {
     k8s::authentication_v1::TokenRequest request;
@@ -190,9 +204,31 @@ class KubeletImpl final : public Kubelet {
     }
   }
 
+  // A log over 10 MiB gets a number and the runtime a new file; the newest four of the old ones are kept.
+  void rotate(const rt::Container& c) {
+    constexpr off_t kMaxLog = 10 << 20;
+    constexpr int kKeep = 4;
+    auto label = [&c](const char* name) {
+      auto it = c.labels().find(name);
+      return it == c.labels().end() ? std::string() : it->second;
+    };
+    const std::string path = facts_.logs_dir + "/" + label(kLabelPodNamespace) + "_" + label(kLabelPodName) + "_" + label(kLabelPodUid) + "/" +
+                             c.metadata().name() + "/" + std::to_string(c.metadata().attempt()) + ".log";
+    struct stat st {};
+    if (stat(path.c_str(), &st) != 0 || st.st_size < kMaxLog) return;
+    unlink((path + "." + std::to_string(kKeep)).c_str());
+    for (int i = kKeep - 1; i >= 1; --i) rename((path + "." + std::to_string(i)).c_str(), (path + "." + std::to_string(i + 1)).c_str());
+    if (rename(path.c_str(), (path + ".1").c_str()) != 0) return;
+    if (Status s = cri_.reopen_log(c.id()); !s.ok()) {
+      log::warn("kubelet", "log of {}: {}", c.metadata().name(), s.message());
+      rename((path + ".1").c_str(), path.c_str());   // the runtime still writes to it: under its name again
+    }
+  }
+
   // containerd 1.6 has no event stream: what differs from a second ago wakes its pod.
   void relist(const StopToken& stop) {
     std::map<std::string, std::string> before;
+    uint64_t rounds = 0;
     while (!stop.stopped()) {
       std::map<std::string, std::string> now;
       auto sandboxes = cri_.list_sandboxes();
@@ -219,6 +255,11 @@ class KubeletImpl final : public Kubelet {
         ended.swap(ended_);
       }
       ended.clear();   // joins
+      if (containers && ++rounds % 10 == 0) {
+        for (const auto& c : *containers) {
+          if (c.state() == rt::CONTAINER_RUNNING) rotate(c);
+        }
+      }
       if (stop.wait_for(std::chrono::seconds(1))) return;
     }
   }

@@ -109,6 +109,14 @@ void Probes::watch(const PodPtr& pod, const core_v1::Container& container, const
     w->started_at = started_at;
     w->state.started = !container.startup_probe;
     w->state.ready = w->state.started && !container.readiness_probe;
+    // A container that was ready before a restart of ours is ready until a probe says otherwise.
+    for (const auto* list : {&pod->status.container_statuses, &pod->status.init_container_statuses}) {
+      for (const auto& c : *list) {
+        if (c.name != container.name || c.container_id != "containerd://" + container_id) continue;
+        if (c.started.value_or(false)) w->state.started = true;
+        if (c.ready) w->state.ready = true;
+      }
+    }
     slot = w;
   }
   // After a restart of ours all probes begin at once: spread over their first period then.
@@ -162,7 +170,8 @@ void Probes::run(const WatchedPtr& w, Kind kind) {
   if (p.exec) outcome = run_exec(cri_, w->id, p.exec->command, std::max(1, p.timeout_seconds));
   else if (p.http_get) outcome = run_http_get(*p.http_get, w->container, w->ip, timeout, false);
   else if (p.tcp_socket) outcome = run_tcp(*p.tcp_socket, w->container, w->ip, timeout);
-  else outcome = internal_error("gRPC probes are not supported yet");
+  else if (p.grpc) outcome = run_grpc_health(w->ip + ":" + std::to_string(p.grpc->port), p.grpc->service.value_or(""), timeout);
+  else return;   // validation lets none through
   result(w, kind, outcome);
   plan(w, kind, std::chrono::seconds(std::max(1, p.period_seconds)));
 }

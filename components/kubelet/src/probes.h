@@ -19,6 +19,8 @@ Status run_exec(Cri& cri, const std::string& container_id, const std::vector<std
 // `hook`: any answer counts; else 200 to 399 is success.
 Status run_http_get(const core_v1::HTTPGetAction& action, const core_v1::Container& container, const std::string& pod_ip, Duration timeout, bool hook);
 Status run_tcp(const core_v1::TCPSocketAction& action, const core_v1::Container& container, const std::string& pod_ip, Duration timeout);
+// grpc.health.v1.Health/Check in plain text: SERVING is success.
+Status run_grpc_health(const std::string& address, const std::string& service, Duration timeout);
 // A number, or the container's port of that name; 0: none.
 int port_number(const k8s::IntOrString& port, const core_v1::Container& container);
 

@@ -271,6 +271,19 @@ Result<std::string> VolumeManager::ensure_one(const Pod& pod, const core_v1::Vol
     ENGENHO_TRY(check_host_path(v.host_path->path, v.host_path->type.value_or("")));
     return v.host_path->path;
   }
+  if (v.persistent_volume_claim || v.ephemeral) {
+    // A claim of a generic ephemeral volume is named after the pod and the volume.
+    ENGENHO_ASSIGN(auto volume, cluster_.bound_volume(ns, v.ephemeral ? pod.metadata.name + "-" + v.name : v.persistent_volume_claim->claim_name));
+    if (volume.spec.host_path) {
+      ENGENHO_TRY(check_host_path(volume.spec.host_path->path, volume.spec.host_path->type.value_or("")));
+      return volume.spec.host_path->path;
+    }
+    if (volume.spec.local) {
+      if (!path_exists(volume.spec.local->path)) return err(unavailable("path " + volume.spec.local->path + " of persistentvolume " + volume.metadata.name + " does not exist"));
+      return volume.spec.local->path;
+    }
+    return err(bad_request("persistentvolume " + volume.metadata.name + ": only hostPath and local volumes are supported"));
+  }
   if (v.empty_dir) {
     const std::string dir = base + "kubernetes.io~empty-dir/" + v.name;
     const bool there = path_exists(dir);
