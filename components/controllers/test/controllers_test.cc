@@ -113,10 +113,7 @@ TEST_CASE("a deployment becomes a replica set becomes pods; deleting it leaves n
   REQUIRE(sets->items.size() == 1);
   CHECK(sets->items[0].metadata.annotations["deployment.kubernetes.io/revision"] == "1");
 
-  auto d = cluster.client->get<apps_v1::Deployment>("default", "web");
-  REQUIRE(d);
-  d->spec.replicas = 1;
-  REQUIRE(cluster.client->update(*d));
+  REQUIRE(cluster.client->patch<apps_v1::Deployment>("default", "web", client::PatchType::kMerge, R"({"spec":{"replicas":1}})"));
   REQUIRE(cluster.eventually<core_v1::Pod>([&] { return pods() == 1; }));
 
   REQUIRE(cluster.client->remove<apps_v1::Deployment>("default", "web").ok());
