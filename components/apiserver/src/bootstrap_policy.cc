@@ -67,6 +67,8 @@ system:kube-dns:
 - "list,watch | core | endpoints,services"
 - "list,watch | core | namespaces,pods"
 - "list,watch | discovery.k8s.io | endpointslices"
+- "create,get,patch,update | core | services"
+- "create,get,patch,update | discovery.k8s.io | endpointslices"
 system:kube-scheduler:
 - "create,patch,update | core,events.k8s.io | events"
 - "create | coordination.k8s.io | leases"

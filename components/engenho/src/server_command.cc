@@ -20,6 +20,7 @@
 #include "engenho/datastore/rocksdb_store.h"
 #include "engenho/engenho/commands.h"
 #include "engenho/engenho/config.h"
+#include "engenho/dns/dns.h"
 #include "engenho/engenho/version.h"
 #include "engenho/http/server.h"
 #include "engenho/proxy/proxy.h"
@@ -175,7 +176,18 @@ Status run_server(const ServerConfig& config) {
     proxy = std::make_unique<proxy::Proxy>(as_user("system:kube-proxy"), proxy_options);
     proxy->start();
   }
-  startup.step("controllers, scheduler and proxy are started");
+  std::unique_ptr<dns::Dns> dns;
+  if (!config.disabled("dns") && !config.disable_agent) {
+    dns::Options dns_options;
+    dns_options.cluster_domain = config.cluster_domain;
+    dns_options.cluster_dns = config.cluster_dns;
+    dns_options.listen_address = node_address;
+    dns_options.cluster_cidr = config.cluster_cidr;
+    dns_options.service_cidr = config.service_cidr;
+    dns = std::make_unique<dns::Dns>(as_user("system:kube-dns"), dns_options);
+    ENGENHO_RETURN_IF_ERROR(dns->start());
+  }
+  startup.step("controllers, scheduler, proxy and DNS are started");
 
   const std::string path = config.kubeconfig_path();
   if (const size_t slash = path.rfind('/'); slash != std::string::npos && slash > 0) ENGENHO_RETURN_IF_ERROR(make_dirs(path.substr(0, slash)));
@@ -198,6 +210,7 @@ Status run_server(const ServerConfig& config) {
   log::info("engenho", "{}: stopping; pods keep running", signal_number == SIGINT ? "interrupted" : "terminated");
   // A second signal ends the process at once.
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  if (dns) dns->stop();
   if (proxy) proxy->stop();
   if (scheduler) scheduler->stop();
   if (kcm) kcm->stop();
