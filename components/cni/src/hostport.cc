@@ -78,8 +78,9 @@ std::vector<HostPort> host_ports(const json::Value& mappings) {
 }
 
 std::string render_host_ports(const std::vector<std::pair<std::string, std::vector<HostPort>>>& records) {
-  std::string rules;
+  std::string rules, self;
   for (const auto& [ip, ports] : records) {
+    if (!ports.empty()) self += "    ct status dnat ip saddr " + ip + " ip daddr " + ip + " masquerade\n";
     for (const HostPort& p : ports) {
       const bool any = p.host_ip.empty() || p.host_ip == "0.0.0.0" || p.host_ip == "::";
       if (!any && p.host_ip.find(':') != std::string::npos) continue;  // pods have IPv4 addresses
@@ -102,8 +103,8 @@ std::string render_host_ports(const std::vector<std::pair<std::string, std::vect
   out += "table inet engenho {\n  chain hostport {\n" + rules + "  }\n";
   if (!rules.empty()) {
     out += "  chain hostport_pre { jump hostport; }\n  chain hostport_out { jump hostport; }\n"
-           "  chain hostport_post {\n    ct status dnat ip saddr 127.0.0.0/8 masquerade\n"
-           "    ct status dnat iifname \"engenho0\" oifname \"engenho0\" masquerade\n  }\n";
+           "  chain hostport_post {\n    ct status dnat ip saddr 127.0.0.0/8 masquerade\n" +
+           self + "  }\n";
   }
   return out + "}\n";
 }
@@ -135,12 +136,8 @@ Status clear_host_ports(const std::string& directory, const std::string& owner) 
   return render_all(directory);
 }
 
-Status remove_host_port_chains() {
-  std::string script = render_host_ports({});
-  for (const char* chain : {"hostport_pre", "hostport_out", "hostport_post", "hostport"}) {
-    script += std::string("delete chain inet engenho ") + chain + "\n";
-  }
-  return nft(script);
+Status remove_host_port_table() {
+  return nft("add table inet engenho\ndelete table inet engenho\n");   // the first line: so that the second cannot fail
 }
 
 }  // namespace engenho::cni

@@ -1,4 +1,4 @@
-// Host ports of pods, as nftables rules of their own in the table "inet engenho". A record per pod in the state directory says which
+// Host ports of pods, as nftables rules in the table "inet engenho", which is theirs alone (services have "ip engenho"). A record per pod in the state directory says which
 // are wanted; every change renders all records anew, so rules and records cannot drift apart.
 #pragma once
 
@@ -22,7 +22,6 @@ std::string render_host_ports(const std::vector<std::pair<std::string, std::vect
 
 Status set_host_ports(const std::string& directory, const std::string& owner, const std::string& pod_ip, const std::vector<HostPort>& ports);
 Status clear_host_ports(const std::string& directory, const std::string& owner);
-// Removes the chains, not the table: it may be the proxy's.
-Status remove_host_port_chains();
+Status remove_host_port_table();
 
 }  // namespace engenho::cni

@@ -287,14 +287,20 @@ Status install(const std::string& data_dir, const std::string& executable, const
 }
 
 Status remove_all(const std::string& data_dir, const std::string& bridge) {
+  std::error_code ignored;  // what is not there is fine
+  std::filesystem::remove_all(data_dir + "/agent/cni", ignored);
   Status first;
   if (auto host = Netlink::open()) {
     const int index = host->index_of(bridge).value_or(0);
+    // With ports left it is in use by pods that are not ours (another cluster on this machine): taking it would cut them off.
+    std::error_code ec;
+    const auto ports = std::filesystem::directory_iterator("/sys/class/net/" + bridge + "/brif", ec);
+    if (index != 0 && !ec && ports != std::filesystem::directory_iterator()) {
+      return internal_error("bridge " + bridge + " still has interfaces attached: it and the host port rules are left as they are");
+    }
     if (index != 0) first = host->remove(index);
   }
-  if (Status s = remove_host_port_chains(); !s.ok() && first.ok()) first = s;
-  std::error_code ignored;  // what is not there is fine
-  std::filesystem::remove_all(layout(data_dir).state_dir, ignored);
+  if (Status s = remove_host_port_table(); !s.ok() && first.ok()) first = s;
   return first;
 }
 

@@ -228,6 +228,10 @@ const core_v1::Container* find_container(const Pod& pod, const std::string& name
   return nullptr;
 }
 
+core_v1::Container as_container(const core_v1::EphemeralContainer& ephemeral) {
+  return k8s::from_json<core_v1::Container>(k8s::to_json(ephemeral)).value_or(core_v1::Container());
+}
+
 bool is_sidecar(const core_v1::Container& init_container) { return init_container.restart_policy.value_or("") == "Always"; }
 
 std::string qos_class(const Pod& pod) {

@@ -30,6 +30,8 @@ Result<Environment> make_environment(const Pod& pod, const core_v1::Container& c
 
 // All containers that run beside each other or one after the other: init containers first.
 const core_v1::Container* find_container(const Pod& pod, const std::string& name);
+// An ephemeral container as a container: it has the same fields.
+core_v1::Container as_container(const core_v1::EphemeralContainer& ephemeral);
 bool is_sidecar(const core_v1::Container& init_container);
 // Guaranteed, Burstable or BestEffort: the one in the status, or derived.
 std::string qos_class(const Pod& pod);

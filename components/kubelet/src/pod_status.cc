@@ -183,6 +183,14 @@ core_v1::PodStatus make_status(const StatusInputs& in) {
     if (is_sidecar(c) && !(s != nullptr && s->ready)) unready.push_back(c.name);
   }
 
+  out.ephemeral_container_statuses.clear();
+  for (const auto& e : spec.ephemeral_containers) {
+    auto s = one(as_container(e), false, find_status(in.pod.status.ephemeral_container_statuses, e.name), in, true);
+    s.ready = false;
+    s.started.reset();
+    out.ephemeral_container_statuses.push_back(std::move(s));
+  }
+
   const int total = static_cast<int>(spec.containers.size());
   if (is_terminal(in.pod.status.phase)) {
     out.phase = in.pod.status.phase;   // never left again

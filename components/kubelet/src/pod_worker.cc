@@ -116,7 +116,10 @@ void PodWorker::run() {
 
 void PodWorker::event(const PodPtr& pod, const std::string& container, const char* type, const char* reason, std::string message) {
   auto about = client::reference_to(*pod);
-  if (!container.empty()) about.field_path = std::string(is_init(*pod, container) ? "spec.initContainers{" : "spec.containers{") + container + "}";
+  if (!container.empty()) {
+    const bool ephemeral = !is_init(*pod, container) && find_container(*pod, container) == nullptr;
+    about.field_path = std::string(is_init(*pod, container) ? "spec.initContainers{" : ephemeral ? "spec.ephemeralContainers{" : "spec.containers{") + container + "}";
+  }
   m_.events.event(about, type, reason, std::move(message));
 }
 
@@ -348,6 +351,11 @@ Status PodWorker::run_containers(const PodPtr& pod, RuntimePod& runtime, const s
     }
     start_or_back_off(pod, c, runtime, sandbox);
   }
+  for (const auto& e : pod->spec.ephemeral_containers) {
+    // Once, and never again.
+    if (runtime.newest(e.name) != nullptr) continue;
+    start_or_back_off(pod, as_container(e), runtime, sandbox);
+  }
   return first;
 }
 
@@ -451,7 +459,11 @@ Status PodWorker::start_container(const PodPtr& pod, const core_v1::Container& c
   const PodAddresses addresses{m_.facts.node_address, pod_ip_};
   auto environment = make_environment(*pod, c, addresses, m_.cluster);
   if (!environment) return config_error("CreateContainerConfigError", environment.error());
-  ContainerInputs in{*pod, c, attempt, image_ref, &image, std::move(*environment), addresses, volumes_};
+  ContainerInputs in{*pod, c, attempt, image_ref, &image, std::move(*environment), addresses, volumes_, ""};
+  for (const auto& e : pod->spec.ephemeral_containers) {
+    if (e.name != c.name || e.target_container_name.empty()) continue;
+    if (const auto* target = runtime.newest(e.target_container_name, sandbox)) in.target_id = target->id();
+  }
   auto config = container_config(m_.facts, in);
   if (!config) return config_error("CreateContainerConfigError", config.error());
   // A container that was made but never started (we were interrupted) would hold the name.

@@ -135,6 +135,10 @@ Status set_security(const ContainerInputs& in, rt::LinuxContainerSecurityContext
   const auto& s = in.container.security_context ? *in.container.security_context : kNone;
   const auto& p = in.pod.spec.security_context ? *in.pod.spec.security_context : kPodNone;
   set_namespaces(in.pod, *out.mutable_namespace_options());
+  if (!in.target_id.empty()) {
+    out.mutable_namespace_options()->set_pid(rt::TARGET);
+    out.mutable_namespace_options()->set_target_id(in.target_id);
+  }
   const bool privileged = s.privileged.value_or(false);
   out.set_privileged(privileged);
   const auto user = s.run_as_user ? s.run_as_user : p.run_as_user;

@@ -34,6 +34,7 @@ struct ContainerInputs {
   Environment environment;
   PodAddresses addresses;
   Volumes volumes;
+  std::string target_id;              // container whose process namespace it joins (ephemeral containers)
 };
 // Makes what it mounts (log directory, hosts file, termination message, subpaths). Error messages are shown to the user.
 Result<rt::ContainerConfig> container_config(const NodeFacts& facts, const ContainerInputs& in);
