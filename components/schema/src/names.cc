@@ -15,7 +15,8 @@ bool digit(char c) { return c >= '0' && c <= '9'; }
 bool alpha(char c) { return lower(c) || (c >= 'A' && c <= 'Z'); }
 bool alnum(char c) { return alpha(c) || digit(c); }
 
-std::string max_length(size_t n) { return "must be no more than " + std::to_string(n) + " bytes"; }
+std::string max_length(size_t n) { return "must be no more than " + std::to_string(n) + " characters"; }
+std::string max_bytes(size_t n) { return "must be no more than " + std::to_string(n) + " bytes"; }  // of labels
 
 // "... (e.g. 'my-name',  or '123-abc', regex used for validation is '...')"
 std::string regex_error(std::string_view message, std::string_view format, std::initializer_list<std::string_view> examples) {
@@ -111,14 +112,14 @@ Messages is_qualified_name(std::string_view v) {
     return out;
   }
   if (name.empty()) out.push_back("name part must be non-empty");
-  else if (name.size() > 63) out.push_back("name part " + max_length(63));
+  else if (name.size() > 63) out.push_back("name part " + max_bytes(63));
   if (!qualified_part(name)) out.push_back("name part " + full);
   return out;
 }
 
 Messages is_label_value(std::string_view v) {
   Messages out;
-  if (v.size() > 63) out.push_back(max_length(63));
+  if (v.size() > 63) out.push_back(max_bytes(63));
   if (!v.empty() && !qualified_part(v)) {
     out.push_back(regex_error("a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
                               "start and end with an alphanumeric character",
