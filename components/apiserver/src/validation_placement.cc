@@ -1,5 +1,6 @@
 // What a pod asks of a node: resources, tolerations, affinity, spread, and the rights of its processes.
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "engenho/schema/quantity.h"
@@ -281,7 +282,7 @@ void affinity(FieldErrors& errors, const std::string& path, const Value* affinit
 }
 
 void topology_spread(FieldErrors& errors, const std::string& path, const json::Array& items) {
-  std::set<std::pair<std::string, std::string>> seen;
+  std::map<std::pair<std::string, std::string>, size_t> first;  // where a pair stood first
   for (size_t i = 0; i < items.size(); ++i) {
     const Value& c = items[i];
     const std::string here = at(path, i);
@@ -290,8 +291,8 @@ void topology_spread(FieldErrors& errors, const std::string& path, const json::A
     if (key.empty()) errors.required(here / "topologyKey", "can not be empty");
     else messages(errors, here / "topologyKey", key, schema::is_qualified_name(key));
     one_of(errors, here / "whenUnsatisfiable", action, {"DoNotSchedule", "ScheduleAnyway"});
-    if (!seen.emplace(key, action).second) {
-      errors.duplicate(here / "{topologyKey, whenUnsatisfiable}", "{" + key + ", " + action + "}");
+    if (!first.emplace(std::pair{key, action}, i).second) {
+      errors.duplicate(at(path, first[{key, action}]) / "{topologyKey, whenUnsatisfiable}", "{" + key + ", " + action + "}");
     }
     if (const Value* domains = c.get("minDomains"); is_set(domains)) {
       if (domains->int_or(0) <= 0) errors.invalid(here / "minDomains", *domains, "must be greater than zero");

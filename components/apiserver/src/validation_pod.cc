@@ -462,18 +462,20 @@ void update_pod(FieldErrors& errors, std::string_view subresource, const Value& 
     for (const Value& c : had) {
       auto same = std::find_if(has.begin(), has.end(), [&](const Value& n) { return n.str_at({"name"}) == c.str_at({"name"}); });
       if (same == has.end()) {
-        errors.forbidden("spec.ephemeralContainers", "existing ephemeral containers \"" + std::string(c.str_at({"name"})) + "\" may not be removed\n");
+        errors.forbidden("spec.ephemeralContainers", "existing ephemeral containers \"" + std::string(c.str_at({"name"})) + "\" may not be removed");
       } else if (!(*same == c)) {
-        errors.forbidden("spec.ephemeralContainers", "existing ephemeral containers \"" + std::string(c.str_at({"name"})) + "\" may not be changed\n");
+        errors.forbidden("spec.ephemeralContainers", "existing ephemeral containers \"" + std::string(c.str_at({"name"})) + "\" may not be changed");
       }
     }
     return;
   }
   if (subresource == "resize") {
+    std::vector<std::string> claims;
+    for (const Value& c : list(*now, "resourceClaims")) claims.emplace_back(c.str_at({"name"}));
     for (const char* which : {"containers", "initContainers"}) {
       const json::Array& items = list(*now, which);
       for (size_t i = 0; i < items.size(); ++i) {
-        container_resources(errors, at(std::string("spec.") + which, i) / "resources", items[i].get("resources"), {});
+        container_resources(errors, at(std::string("spec.") + which, i) / "resources", items[i].get("resources"), claims);
       }
     }
     return;
@@ -519,7 +521,7 @@ void update_pod(FieldErrors& errors, std::string_view subresource, const Value& 
   const json::Array& gates_before = list(*before, "schedulingGates");
   for (size_t i = 0; i < gates_now.size(); ++i) {
     if (std::find(gates_before.begin(), gates_before.end(), gates_now[i]) == gates_before.end()) {
-      errors.forbidden(at("spec.schedulingGates", i), "only deletion is allowed, but found new scheduling gate '" +
+      errors.forbidden(at("spec.schedulingGates", i) / "name", "only deletion is allowed, but found new scheduling gate '" +
                                                           std::string(gates_now[i].str_at({"name"})) + "'");
     }
   }
@@ -552,7 +554,7 @@ void update_pod(FieldErrors& errors, std::string_view subresource, const Value& 
     }
     const Value* selector = now->get("nodeSelector");
     if (widened) {
-      errors.invalid("spec.nodeSelector", selector == nullptr ? Value() : *selector, "only additions are allowed (no mutations or deletions)");
+      errors.invalid("spec.nodeSelector", selector == nullptr ? Value() : *selector, "only additions to spec.nodeSelector are allowed (no mutations or deletions)");
     }
     for (const char* member : {"nodeSelector", "affinity"}) restore(member);
   }

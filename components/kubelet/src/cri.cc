@@ -2,6 +2,9 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <map>
+#include <mutex>
+
 #include "cri_v1.grpc.pb.h"
 
 namespace engenho::kubelet {
@@ -9,6 +12,9 @@ namespace engenho::kubelet {
 struct Cri::Impl {
   std::unique_ptr<rt::RuntimeService::Stub> runtime;
   std::unique_ptr<rt::ImageService::Stub> images;
+  std::mutex mutex;                                   // guards what follows
+  std::multimap<std::string, grpc::ClientContext*> active;   // by what they are for: a pod's UID for pulls, else empty
+  bool cancelled = false;
 };
 
 namespace {
@@ -27,11 +33,31 @@ Status status_of(const grpc::Status& s, const char* what) {
   }
 }
 
-template <typename Stub, typename Request, typename Response>
-Result<Response> call(Stub& stub, grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*), const Request& request,
+// A call that can be cancelled while it is under way.
+template <typename Impl>
+class Active {
+ public:
+  Active(Impl& impl, std::string key, grpc::ClientContext& context) : impl_(impl) {
+    std::lock_guard lock(impl_.mutex);
+    if (impl_.cancelled) context.TryCancel();
+    at_ = impl_.active.emplace(std::move(key), &context);
+  }
+  ~Active() {
+    std::lock_guard lock(impl_.mutex);
+    impl_.active.erase(at_);
+  }
+
+ private:
+  Impl& impl_;
+  std::multimap<std::string, grpc::ClientContext*>::iterator at_;
+};
+
+template <typename Stub, typename Request, typename Response, typename Impl>
+Result<Response> call(Impl& impl, const std::string& key, Stub& stub, grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*), const Request& request,
                       Duration timeout, const char* what) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::duration_cast<std::chrono::system_clock::duration>(timeout));
+  const Active<Impl> active(impl, key, context);
   Response response;
   if (Status s = status_of((stub.*method)(&context, request, &response), what); !s.ok()) return err(s);
   return response;
@@ -40,9 +66,10 @@ Result<Response> call(Stub& stub, grpc::Status (Stub::*method)(grpc::ClientConte
 }  // namespace
 
 #define RUNTIME(name, request, timeout) \
-  call<rt::RuntimeService::Stub, rt::name##Request, rt::name##Response>(*impl_->runtime, &rt::RuntimeService::Stub::name, request, timeout, #name)
-#define IMAGES(name, request, timeout) \
-  call<rt::ImageService::Stub, rt::name##Request, rt::name##Response>(*impl_->images, &rt::ImageService::Stub::name, request, timeout, #name)
+  call<rt::RuntimeService::Stub, rt::name##Request, rt::name##Response>(*impl_, "", *impl_->runtime, &rt::RuntimeService::Stub::name, request, timeout, #name)
+#define IMAGES(name, request, timeout) IMAGES_FOR("", name, request, timeout)
+#define IMAGES_FOR(key, name, request, timeout) \
+  call<rt::ImageService::Stub, rt::name##Request, rt::name##Response>(*impl_, key, *impl_->images, &rt::ImageService::Stub::name, request, timeout, #name)
 
 Cri::Cri(const std::string& endpoint) : impl_(std::make_unique<Impl>()) {
   grpc::ChannelArguments arguments;
@@ -57,6 +84,21 @@ Cri::Cri(const std::string& endpoint) : impl_(std::make_unique<Impl>()) {
   impl_->images = rt::ImageService::NewStub(channel);
 }
 Cri::~Cri() = default;
+
+void Cri::cancel_pulls(const std::string& pod_uid) {
+  std::lock_guard lock(impl_->mutex);
+  auto [a, b] = impl_->active.equal_range(pod_uid);
+  for (auto it = a; it != b; ++it) it->second->TryCancel();
+}
+bool Cri::cancelled() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->cancelled;
+}
+void Cri::cancel_all() {
+  std::lock_guard lock(impl_->mutex);
+  impl_->cancelled = true;
+  for (auto& [key, context] : impl_->active) context->TryCancel();
+}
 
 Result<rt::VersionResponse> Cri::version() { return RUNTIME(Version, rt::VersionRequest(), seconds(3)); }
 Result<rt::StatusResponse> Cri::status() { return RUNTIME(Status, rt::StatusRequest(), seconds(10)); }
@@ -147,7 +189,7 @@ Result<std::string> Cri::pull_image(const std::string& image, const rt::AuthConf
   request.mutable_image()->set_image(image);
   if (auth != nullptr) *request.mutable_auth() = *auth;
   *request.mutable_sandbox_config() = sandbox;
-  ENGENHO_ASSIGN(auto response, IMAGES(PullImage, request, minutes(30)));
+  ENGENHO_ASSIGN(auto response, IMAGES_FOR(sandbox.metadata().uid(), PullImage, request, minutes(30)));
   return response.image_ref();
 }
 Result<std::vector<rt::Image>> Cri::list_images() {

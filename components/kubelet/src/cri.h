@@ -48,6 +48,10 @@ class Cri {
   Result<std::string> pull_image(const std::string& image, const rt::AuthConfig* auth, const rt::PodSandboxConfig& sandbox);
   Result<std::vector<rt::Image>> list_images();
   Result<rt::ExecSyncResponse> exec_sync(const std::string& id, const std::vector<std::string>& command, int64_t timeout_seconds);
+  // Ends the pulls under way for a pod; ends every call, now and from now on (for stop()).
+  void cancel_pulls(const std::string& pod_uid);
+  void cancel_all();
+  bool cancelled() const;   // errors say nothing about the runtime then
   // URLs of the runtime's streaming server.
   Result<std::string> exec_url(const rt::ExecRequest& request);
   Result<std::string> attach_url(const rt::AttachRequest& request);

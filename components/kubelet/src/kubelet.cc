@@ -105,6 +105,8 @@ class KubeletImpl final : public Kubelet {
   }
 
   void stop() override {
+    group_.token().request_stop();
+    cri_.cancel_all();   // graces and pulls of minutes: the next start goes on with them
     if (server_ != nullptr) server_->stop();
     group_.stop();
     probes_.stop();

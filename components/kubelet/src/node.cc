@@ -207,6 +207,7 @@ Status NodeAgent::update_status() {
   for (int i = 0; i < 5; ++i) {
     ENGENHO_ASSIGN_OR_RETURN(core_v1::Node node, client_.get<core_v1::Node>("", options_.node_name));
     fill(node);
+    if (cri_.cancelled()) return {};   // we are stopping: the node is as ready as it was
     auto done = client_.update_status(node);
     if (done) return {};
     last = done.error();

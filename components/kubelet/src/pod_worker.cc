@@ -53,12 +53,14 @@ PodWorker::~PodWorker() {
 }
 
 void PodWorker::update(PodPtr pod) {
+  if (pod->metadata.deletion_timestamp) m_.cri.cancel_pulls(uid_);
   std::lock_guard lock(mutex_);
   pod_ = std::move(pod);
   woken_ = true;
   wake_.notify_all();
 }
 void PodWorker::orphaned() {
+  m_.cri.cancel_pulls(uid_);
   std::lock_guard lock(mutex_);
   orphaned_ = true;
   woken_ = true;
@@ -95,6 +97,7 @@ void PodWorker::run() {
     }
     next_ = MonoTime::max();
     const Status status = sync(pod, orphan);
+    if (!status.ok() && m_.stop.stopped()) continue;
     if (!status.ok()) {
       log::warn("kubelet", "pod {}/{}: {}", pod->metadata.namespace_, pod->metadata.name, status.message());
       later(retry);
@@ -223,6 +226,7 @@ Status PodWorker::sync(const PodPtr& pod, bool orphan) {
     if (fresh) runtime = std::move(*fresh);
     collect_dead(runtime);
   }
+  if (m_.stop.stopped()) return unavailable("stopped");   // what failed now says nothing
   // A container that ended while we looked gets its turn now and not at the next relist.
   const core_v1::PodStatus status = status_of(*pod, runtime, false);
   if (is_terminal(status.phase)) {

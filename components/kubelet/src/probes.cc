@@ -172,6 +172,7 @@ void Probes::run(const WatchedPtr& w, Kind kind) {
   else if (p.tcp_socket) outcome = run_tcp(*p.tcp_socket, w->container, w->ip, timeout);
   else if (p.grpc) outcome = run_grpc_health(w->ip + ":" + std::to_string(p.grpc->port), p.grpc->service.value_or(""), timeout);
   else return;   // validation lets none through
+  if (cri_.cancelled()) return;
   result(w, kind, outcome);
   plan(w, kind, std::chrono::seconds(std::max(1, p.period_seconds)));
 }
