@@ -2,6 +2,8 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
+
 #include "bootstrap_policy.h"
 #include "context.h"
 #include "engenho/base/bytes.h"
@@ -38,6 +40,23 @@ class Bootstrapper {
     auto created = rest_.create(context_, *resource, std::move(object), {});
     if (!created && !created.error().already_exists()) return created.error().with_context("bootstrap of " + name);
     return {};
+  }
+
+  // A role that is there from an earlier version gets the rules it lacks; what others added stays.
+  Status add_rules(Value object) {
+    auto resource = rest_.resources().find_kind("rbac.authorization.k8s.io", "v1", "ClusterRole");
+    const std::string name(object.str_at({"metadata", "name"}));
+    ObjectPtr present = resource->cacher->get(resource->store_key("", name));
+    if (present == nullptr) return ensure(std::move(object));
+    const Value now = present->value();
+    json::Array rules = now.get("rules") != nullptr ? now.get("rules")->items() : json::Array();
+    const size_t before = rules.size();
+    for (const Value& rule : object.get("rules")->items()) {
+      if (std::find(rules.begin(), rules.end(), rule) == rules.end()) rules.push_back(rule);
+    }
+    if (rules.size() == before) return {};
+    object["rules"] = std::move(rules);
+    return keep(std::move(object), {"rules"});
   }
 
   // Replaces what differs: for objects that the server itself keeps.
@@ -85,7 +104,10 @@ Status bootstrap(Rest& rest, const BootstrapOptions& options) {
   }
   auto policy = bootstrap_policy();
   if (!policy) return policy.error();
-  for (Value& object : *policy) ENGENHO_RETURN_IF_ERROR(make.ensure(std::move(object)));
+  for (Value& object : *policy) {
+    if (object.str_at({"kind"}) == "ClusterRole") ENGENHO_RETURN_IF_ERROR(make.add_rules(std::move(object)));
+    else ENGENHO_RETURN_IF_ERROR(make.ensure(std::move(object)));
+  }
 
   for (const auto& [name, value] : {std::pair("system-node-critical", 2000001000), std::pair("system-cluster-critical", 2000000000)}) {
     Value c = object_of("scheduling.k8s.io/v1", "PriorityClass", name);
