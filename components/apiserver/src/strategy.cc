@@ -69,9 +69,23 @@ void init_service(Value& object) {
 
 // An update that says nothing of what belongs to outside traffic loses it with the type that needed it.
 void update_service(Value& object, const Value& old) {
-  (void)old;
   Value& spec = object["spec"];
   const std::string type(spec.str_at({"type"}));
+  const std::string_view was = old.str_at({"spec", "type"});
+  if ((type == "ClusterIP" || type == "ExternalName") && (was == "NodePort" || was == "LoadBalancer")) {
+    // Node ports that came along unchanged go with the type.
+    const Value* before = old.at({"spec", "ports"});
+    Value* ports = spec.get("ports");
+    json::Array none;
+    for (Value& p : ports == nullptr || before == nullptr ? none : ports->make_array()) {
+      for (const Value& b : before->items()) {
+        const Value *now = p.get("nodePort"), *then = b.get("nodePort");
+        if (now == nullptr || then == nullptr || !(*now == *then)) continue;
+        p.as_object().erase("nodePort");
+        break;
+      }
+    }
+  }
   const Value* external = spec.get("externalIPs");
   const bool outside = type == "NodePort" || type == "LoadBalancer" || (external != nullptr && !external->items().empty());
   if (!outside) spec.as_object().erase("externalTrafficPolicy");

@@ -149,7 +149,7 @@ void keys(FieldErrors& errors, const Value& object, const char* member, const ch
 void config(FieldErrors& errors, const Value& object, const Value* old, bool secret) {
   size_t total = 0;
   keys(errors, object, "data", secret ? nullptr : "binaryData", total);
-  if (!secret) keys(errors, object, "binaryData", "data", total);
+  if (!secret) keys(errors, object, "binaryData", nullptr, total);
   if (total > (secret ? 1024 * 1024 * 4 / 3 + 4096 : 1024 * 1024)) errors.too_long(secret ? "data" : "", 1024 * 1024);
   if (old == nullptr) return;
   if (secret) immutable(errors, "type", object.get("type"), old->get("type"));
@@ -280,6 +280,8 @@ void claim(FieldErrors& errors, const Value& spec) {
     if (!is_set(s)) continue;
     const std::string here = std::string("spec.") + member;
     const std::string_view kind = s->str_at({"kind"});
+    // A source of another kind without its reference is not looked at.
+    if (std::string_view(member) == "dataSource" && !is_set(spec.get("dataSourceRef")) && kind != "PersistentVolumeClaim") continue;
     if (s->str_at({"name"}).empty()) errors.required(here / "name");
     if (kind.empty()) errors.required(here / "kind");
     else if (s->str_at({"apiGroup"}).empty() && kind != "PersistentVolumeClaim") {

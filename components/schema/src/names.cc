@@ -204,7 +204,7 @@ void validate_labels(const json::Value* labels, std::string_view path, FieldErro
   if (labels == nullptr) return;
   for (const auto& [k, v] : labels->members()) {
     for (std::string& m : is_qualified_name(k)) errors.invalid(std::string(path), k, std::move(m));
-    for (std::string& m : is_label_value(v.str())) errors.invalid(key(path, k), v.str(), std::move(m));
+    for (std::string& m : is_label_value(v.str())) errors.invalid(std::string(path), v.str(), std::move(m));
   }
 }
 
