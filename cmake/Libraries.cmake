@@ -26,13 +26,6 @@ static_library(lib_rocksdb rocksdb snappy lz4 zstd bz2 z)
 target_link_libraries(lib_rocksdb INTERFACE Threads::Threads dl)
 static_library(lib_z z)
 
-# Boost 1.81 where Debian 12 has it beside 1.74; headers only.
-find_path(BOOST_INCLUDE boost/asio.hpp REQUIRED)
-add_library(lib_boost INTERFACE)
-target_include_directories(lib_boost SYSTEM INTERFACE ${BOOST_INCLUDE})
-target_compile_definitions(lib_boost INTERFACE BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_SEPARATE_COMPILATION
-  BOOST_BEAST_SEPARATE_COMPILATION)
-
 # gRPC: the archives in the order that pkg-config gives.
 pkg_check_modules(GRPC REQUIRED grpc++ protobuf)
 add_library(lib_grpc INTERFACE)

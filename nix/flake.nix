@@ -6,7 +6,7 @@
       systems = [ "x86_64-linux" "aarch64-linux" ];
       each = f: nixpkgs.lib.genAttrs systems (system: f nixpkgs.legacyPackages.${system});
       inputs = pkgs: with pkgs; [
-        rocksdb snappy lz4 zstd bzip2 zlib grpc protobuf re2 abseil-cpp nghttp2 openssl yaml-cpp libnftnl libmnl libnl c-ares fmt jemalloc boost
+        rocksdb snappy lz4 zstd bzip2 zlib grpc protobuf re2 abseil-cpp nghttp2 openssl yaml-cpp libnftnl libmnl libnl c-ares fmt jemalloc
       ];
       tools = pkgs: with pkgs; [ cmake ninja pkg-config (python3.withPackages (p: [ p.pyyaml ])) catch2 ];
     in {
