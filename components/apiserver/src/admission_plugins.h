@@ -15,5 +15,7 @@ std::unique_ptr<AdmissionPlugin> pod_priority(Rest& rest);
 std::unique_ptr<AdmissionPlugin> taint_nodes_by_condition();
 std::unique_ptr<AdmissionPlugin> node_restriction(Rest& rest);
 std::unique_ptr<AdmissionPlugin> storage_in_use_protection();
+class Authorizer;
+std::unique_ptr<AdmissionPlugin> escalation_check(Authorizer& authorizer);
 
 }  // namespace engenho::apiserver

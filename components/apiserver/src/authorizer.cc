@@ -209,6 +209,11 @@ std::vector<PolicyRule> Authorizer::rules_of(std::string_view role_kind, std::st
   return it == roles_.end() ? std::vector<PolicyRule>() : *it->second;
 }
 
+bool Authorizer::has_role(std::string_view role_kind, std::string_view role_name, std::string_view ns) const {
+  std::shared_lock lock(mutex_);
+  return roles_.contains(role_kind == "Role" ? map_key(ns, role_name) : map_key("", role_name));
+}
+
 // What a kubelet may do beyond its role: objects that its own pods refer to. The rest of its rights are the role system:node's.
 Decision Authorizer::authorize_node(const Attributes& a) {
   const std::string_view node = a.user->name.substr(kNodePrefix.size());

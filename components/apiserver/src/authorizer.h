@@ -38,6 +38,7 @@ class Authorizer {
   std::vector<PolicyRule> rules_for(const UserInfo& user, std::string_view ns);
   // The rules a role reference stands for.
   std::vector<PolicyRule> rules_of(std::string_view role_kind, std::string_view role_name, std::string_view ns);
+  bool has_role(std::string_view role_kind, std::string_view role_name, std::string_view ns) const;
 
  private:
   struct Subject {

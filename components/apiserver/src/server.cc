@@ -117,6 +117,7 @@ Result<std::unique_ptr<ApiServer>> ApiServer::create(Options options) {
   rest.add_admission(pod_priority(rest));
   rest.add_admission(default_toleration_seconds());
   rest.add_admission(storage_in_use_protection());
+  rest.add_admission(escalation_check(impl->authorizer));
   return std::unique_ptr<ApiServer>(new ApiServer(std::move(impl)));
 }
 

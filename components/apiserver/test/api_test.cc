@@ -281,3 +281,15 @@ TEST_CASE("rights: nothing without a role, subresources apart", "[api]") {
   CHECK(api.call("POST", "/api/v1/namespaces/default/serviceaccounts/sa/token", R"({"spec":{}})").code == 403);
   CHECK(api.call("POST", "/api/v1/namespaces/default/serviceaccounts/sa%2Ftoken", R"({"spec":{}})").code != 201);
 }
+
+TEST_CASE("nobody gives away rights that he does not have", "[api]") {
+  Fixture api;
+  const std::string rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/";
+  api.call("POST", rbac + "roles", R"({"metadata":{"name":"writer"},"rules":[{"apiGroups":["rbac.authorization.k8s.io"],"resources":["roles","rolebindings"],"verbs":["create","update"]},{"apiGroups":[""],"resources":["configmaps"],"verbs":["get"]}]})");
+  api.call("POST", rbac + "rolebindings", R"({"metadata":{"name":"b"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"writer"},"subjects":[{"kind":"User","name":"mallory","apiGroup":"rbac.authorization.k8s.io"}]})");
+  api.call("GET", kMaps);  // reads see the writes before them
+  api.user_ = {"mallory", "", {"system:authenticated"}, {}};
+  CHECK(api.call("POST", rbac + "roles", R"({"metadata":{"name":"all"},"rules":[{"apiGroups":["*"],"resources":["*"],"verbs":["*"]}]})").code == 403);
+  CHECK(api.call("POST", rbac + "roles", R"({"metadata":{"name":"own"},"rules":[{"apiGroups":[""],"resources":["configmaps"],"verbs":["get"]}]})").code == 201);
+  CHECK(api.call("POST", rbac + "rolebindings", R"({"metadata":{"name":"up"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"cluster-admin"},"subjects":[{"kind":"User","name":"mallory","apiGroup":"rbac.authorization.k8s.io"}]})").code == 403);
+}
