@@ -1,5 +1,5 @@
 # Third-party libraries, all of them Debian packages. Whatever has an archive is linked statically, so that the one
-# binary runs on a machine without them; fmt and spdlog ship no archive and are compiled in (components/base).
+# binary runs on a machine without them; fmt ships no archive and is compiled in (components/base).
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 

@@ -40,6 +40,17 @@ Value scale_of(const ResourceDef& resource, const Value& object) {
   return out;
 }
 
+// The answer to a binding and to an eviction.
+Value created_status() {
+  Value out = json::Object();
+  out["kind"] = "Status";
+  out["apiVersion"] = "v1";
+  out["metadata"] = json::Object();
+  out["status"] = "Success";
+  out["code"] = 201;
+  return out;
+}
+
 const schema::Schema* kind_schema(std::string_view api_version, std::string_view kind) { return catalog::find_schema(api_version, kind); }
 
 }  // namespace
@@ -176,13 +187,7 @@ void handle_binding(const std::shared_ptr<Context>& context, Services& services,
       },
       *options, false);
   if (!updated) return fail(updated.error());
-  Value success = json::Object();
-  success["kind"] = "Status";
-  success["apiVersion"] = "v1";
-  success["metadata"] = json::Object();
-  success["status"] = "Success";
-  success["code"] = 201;
-  send_document(*context, 201, success);
+  send_document(*context, 201, created_status());
 }
 
 void handle_eviction(const std::shared_ptr<Context>& context, Services& services) {
@@ -240,7 +245,6 @@ void handle_eviction(const std::shared_ptr<Context>& context, Services& services
     }
     if (matching.size() == 1) {
       const std::string budget_name = matching[0];
-      bool needs_slot = true;
       Context inner = *context;
       inner.resource = budgets;
       auto taken = rest.update(
@@ -252,7 +256,6 @@ void handle_eviction(const std::shared_ptr<Context>& context, Services& services
             if (!ready) {
               const std::string_view policy = budget.str_at({"spec", "unhealthyPodEvictionPolicy"});
               if (policy == "AlwaysAllow" || (healthy >= desired && desired > 0)) {
-                needs_slot = false;
                 return budget;
               }
             }
@@ -276,18 +279,11 @@ void handle_eviction(const std::shared_ptr<Context>& context, Services& services
           },
           *options, false);
       if (!taken) return fail(taken.error());
-      (void)needs_slot;
     }
   }
   auto deleted = rest.remove(*context, *pods, ns, name, deletion);
   if (!deleted) return fail(deleted.error());
-  Value success = json::Object();
-  success["kind"] = "Status";
-  success["apiVersion"] = "v1";
-  success["metadata"] = json::Object();
-  success["status"] = "Success";
-  success["code"] = 201;
-  send_document(*context, 201, success);
+  send_document(*context, 201, created_status());
 }
 
 void handle_token(const std::shared_ptr<Context>& context, Services& services, Security& security) {

@@ -245,9 +245,7 @@ class DeploymentController final : public Controller {
       }
     }
     if (!created) {
-      for (const StatusCause& c : created.error().details().causes) {
-        if (c.reason == "NamespaceTerminating") return {};
-      }
+      if (namespace_is_going(created.error())) return {};
       e_.events.event(client::reference_to(d), "Warning", "ReplicaSetCreateError",
                       "Failed to create new replica set \"" + rs.metadata.name + "\": " + created.error().message());
       return created.error();

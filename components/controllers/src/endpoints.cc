@@ -185,9 +185,7 @@ class EndpointsController final : public Controller {
         if (slice == nullptr) {
           auto created = e_.client.create(next);
           if (!created) {
-            for (const StatusCause& c : created.error().details().causes) {
-              if (c.reason == "NamespaceTerminating") return {};
-            }
+            if (namespace_is_going(created.error())) return {};
             return created.error();
           }
           used.insert(created->metadata.name);
@@ -253,9 +251,7 @@ class EndpointsController final : public Controller {
       auto created = e_.client.create(wanted);
       if (!created) {
         if (created.error().already_exists()) return created.error();
-        for (const StatusCause& c : created.error().details().causes) {
-          if (c.reason == "NamespaceTerminating") return {};
-        }
+        if (namespace_is_going(created.error())) return {};
         return created.error();
       }
       return {};

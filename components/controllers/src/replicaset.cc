@@ -156,10 +156,7 @@ class ReplicaSetController final : public Controller {
         pod.spec = rs.spec.template_.spec;
         auto created = e_.client.create(pod);
         if (!created) {
-          // A namespace that is going takes nothing new, and that is no failure.
-          for (const StatusCause& c : created.error().details().causes) {
-            if (c.reason == "NamespaceTerminating") return {};
-          }
+          if (namespace_is_going(created.error())) return {};
           e_.events.event(client::reference_to(rs), "Warning", "FailedCreate", "Error creating: " + created.error().message());
           return created.error();
         }

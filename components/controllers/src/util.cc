@@ -32,6 +32,11 @@ const meta_v1::OwnerReference* controller_of(const meta_v1::ObjectMeta& metadata
   return nullptr;
 }
 
+bool namespace_is_going(const Status& status) {
+  const auto& causes = status.details().causes;
+  return std::any_of(causes.begin(), causes.end(), [](const StatusCause& c) { return c.reason == "NamespaceTerminating"; });
+}
+
 const core_v1::PodCondition* find_condition(const core_v1::Pod& pod, std::string_view type) {
   for (const core_v1::PodCondition& c : pod.status.conditions) {
     if (c.type == type) return &c;

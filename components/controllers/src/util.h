@@ -34,6 +34,9 @@ meta_v1::OwnerReference owner_reference(const T& owner) {
   return out;
 }
 
+// The error of a create in a namespace that is going: it takes nothing new, and that is no failure.
+bool namespace_is_going(const Status& status);
+
 const core_v1::PodCondition* find_condition(const core_v1::Pod& pod, std::string_view type);
 bool is_ready(const core_v1::Pod& pod);
 bool is_active(const core_v1::Pod& pod);      // neither finished nor being deleted
