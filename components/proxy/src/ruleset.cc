@@ -1,133 +1,203 @@
 #include "ruleset.h"
 
+#include <netinet/in.h>
+// after the C library's, which it would fight otherwise
+#include <linux/netfilter.h>
+
+#include <algorithm>
+#include <unordered_set>
+
 #include "engenho/base/bytes.h"
 
 namespace engenho::proxy {
 
 namespace {
 
+using Kind = Step::Kind;
+
+constexpr uint32_t kMasqueradeMark = 0x4000, kDropMark = 0x8000;
+constexpr char kServiceIps[] = "service_ips", kNodePorts[] = "node_ports", kNoTargets[] = "no_targets", kNoTargetPorts[] = "no_target_ports";
+
+// Every chain that balances owns a range of the keys of one of 256 maps. Which map and where comes from its name, so that it stays when others come and go.
+// (The kernel takes minutes for a transaction with ten thousand anonymous maps, which it searches in turn, or with one map of all, which it validates for every
+// rule that refers to it.)
+constexpr uint32_t kChoicesStep = 4096, kChoicesSteps = 1 << 20;
+
 std::string short_hash(const std::string& text) { return sha256_hex(text).substr(0, 12); }
+
+Step jump(std::string chain) { return {.kind = Kind::kJump, .name = std::move(chain)}; }
+Step go_to(std::string chain) { return {.kind = Kind::kGoto, .name = std::move(chain)}; }
+Step mark(uint32_t bits) { return {.kind = Kind::kMarkSet, .number = bits}; }
+Step marked(uint32_t bits) { return {.kind = Kind::kMarkHas, .number = bits}; }
+Step source_in(const Cidr& cidr, bool negate = false) { return {.kind = Kind::kSourceIn, .cidr = cidr, .negate = negate}; }
+Step destination_in(const Cidr& cidr, bool negate = false) { return {.kind = Kind::kDestinationIn, .cidr = cidr, .negate = negate}; }
+Step named(Kind kind, std::string name) { return {.kind = kind, .name = std::move(name)}; }
+
+class Builder {
+ public:
+  Builder(Table& table, const Cidr& cluster) : table_(table), cluster_(cluster) {}
+
+  void add(const ServicePort& s) {
+    const std::string id = short_hash(s.name + "/" + std::to_string(s.protocol));
+    const Key own = service_key(s.cluster_ip, s.protocol, s.port);
+    if (s.targets.empty()) {
+      table_.sets[kNoTargets].elements.emplace(own, "");
+      for (Ipv4 address : s.external_addresses) table_.sets[kNoTargets].elements.emplace(service_key(address, s.protocol, s.port), "");
+      if (s.node_port != 0) table_.sets[kNoTargetPorts].elements.emplace(port_key(s.protocol, s.node_port), "");
+      return;
+    }
+    go(kServiceIps, own, s.internal_local ? here(id, s) : everywhere(id, s));
+    if (s.node_port == 0 && s.external_addresses.empty()) return;
+    const std::string outside = from_outside(id, s);
+    std::string guarded = outside;
+    if (!s.source_ranges.empty() && !s.balancer_addresses.empty()) {
+      guarded = "fw_" + id;
+      auto& rules = table_.chains[guarded].rules;
+      for (const Cidr& range : s.source_ranges) rules.push_back({source_in(range), go_to(outside)});
+      rules.push_back({go_to(drop_chain())});
+    }
+    for (Ipv4 address : s.external_addresses) {
+      const bool balancer = std::find(s.balancer_addresses.begin(), s.balancer_addresses.end(), address) != s.balancer_addresses.end();
+      go(kServiceIps, service_key(address, s.protocol, s.port), balancer ? guarded : outside);
+    }
+    if (s.node_port != 0) go(kNodePorts, port_key(s.protocol, s.node_port), outside);
+  }
+
+ private:
+  void go(const char* map, Key key, const std::string& chain) { table_.sets[map].elements.emplace(std::move(key), chain); }
+
+  // Dropping is for the filter hooks; the nat hooks only mark.
+  std::string drop_chain() {
+    table_.chains["drop_later"].rules = {{mark(kDropMark)}};
+    return "drop_later";
+  }
+
+  std::string everywhere(const std::string& id, const ServicePort& s) { return balance("svc_" + id, s, s.targets); }
+  std::string here(const std::string& id, const ServicePort& s) {
+    return s.local_targets.empty() ? drop_chain() : balance("svl_" + id, s, s.local_targets);
+  }
+
+  // What comes from outside. Policy Cluster: any target, masqueraded, so that the answer comes back here. Policy Local: this node's, with the
+  // client's own address; pods and this host itself are served as by the cluster IP.
+  std::string from_outside(const std::string& id, const ServicePort& s) {
+    const std::string name = "ext_" + id, all = everywhere(id, s);
+    auto& rules = table_.chains[name].rules;
+    if (s.external_local) {
+      rules.push_back({source_in(cluster_), go_to(all)});
+      rules.push_back({{.kind = Kind::kSourceLocal}, mark(kMasqueradeMark), go_to(all)});
+      rules.push_back({go_to(here(id, s))});
+    } else {
+      rules.push_back({mark(kMasqueradeMark), go_to(all)});
+    }
+    return name;
+  }
+
+  std::string balance(const std::string& name, const ServicePort& s, const std::vector<Target>& targets) {
+    if (table_.chains.contains(name)) return name;
+    std::vector<Rule> rules;
+    std::vector<std::string> chains;
+    for (const Target& target : targets) {
+      chains.push_back(target_chain(s, target));
+      if (s.affinity_seconds > 0) rules.push_back({named(Kind::kSourceInSet, affinity_set(s, target)), go_to(chains.back())});
+    }
+    if (chains.size() == 1) {
+      rules.push_back({go_to(chains[0])});
+    } else {
+      const std::string map = "choices_" + sha256_hex(name).substr(0, 2);
+      const auto count = static_cast<uint32_t>(chains.size());
+      const uint32_t first = choices_for(map, name, count);
+      Set& set = table_.sets[map];
+      set.type = Set::Type::kNumbers;
+      set.verdicts = true;
+      for (uint32_t i = 0; i < count; ++i) set.elements.emplace(number_key(first + i), chains[i]);
+      rules.push_back({{.kind = Kind::kRandomMap, .name = map, .number = count, .first = first}});
+      // Within a transaction a rule changes before the map does.
+      rules.push_back({go_to(chains[0])});
+    }
+    table_.chains[name].rules = std::move(rules);
+    return name;
+  }
+
+  uint32_t choices_for(const std::string& map, const std::string& chain, uint32_t count) {
+    std::unordered_set<uint32_t>& taken = taken_[map];
+    const uint32_t steps = (count + kChoicesStep - 1) / kChoicesStep;
+    uint32_t at = static_cast<uint32_t>(std::stoul(sha256_hex(chain).substr(2, 8), nullptr, 16)) % kChoicesSteps;
+    auto is_free = [&] {
+      for (uint32_t i = 0; i < steps; ++i) {
+        if (taken.contains(at + i)) return false;
+      }
+      return at + steps <= kChoicesSteps;
+    };
+    while (!is_free()) at = (at + 1) % kChoicesSteps;
+    for (uint32_t i = 0; i < steps; ++i) taken.insert(at + i);
+    return at * kChoicesStep;
+  }
+
+  static std::string target_hash(const ServicePort& s, const Target& target) {
+    return short_hash(s.name + "/" + std::to_string(s.protocol) + "/" + to_string(target.address) + "/" + std::to_string(target.port));
+  }
+  static std::string affinity_set(const ServicePort& s, const Target& target) {
+    return "aff_" + target_hash(s, target) + "_" + std::to_string(s.affinity_seconds);
+  }
+
+  // Marks the target's own traffic to itself, remembers the client, rewrites.
+  std::string target_chain(const ServicePort& s, const Target& target) {
+    const std::string name = "ep_" + target_hash(s, target);
+    if (table_.chains.contains(name)) return name;
+    std::vector<Rule> rules;
+    rules.push_back({{.kind = Kind::kSourceIs, .cidr = {target.address, 32}}, mark(kMasqueradeMark)});
+    if (s.affinity_seconds > 0) {
+      const std::string set = affinity_set(s, target);
+      table_.sets[set] = {.type = Set::Type::kSources, .timeout_seconds = static_cast<uint32_t>(s.affinity_seconds)};
+      rules.push_back({{.kind = Kind::kRememberSource, .name = set, .number = static_cast<uint32_t>(s.affinity_seconds)}});
+    }
+    rules.push_back({{.kind = Kind::kProtocol, .number = s.protocol}, {.kind = Kind::kDnat, .cidr = {target.address, 32}, .number = target.port}});
+    table_.chains[name].rules = std::move(rules);
+    return name;
+  }
+
+  Table& table_;
+  const Cidr& cluster_;
+  std::map<std::string, std::unordered_set<uint32_t>> taken_;  // steps of the maps' keys
+};
+
+void add_base_chains(Table& table, const Cidr& cluster, bool hairpin_by_masquerade) {
+  const Cidr loopback{0x7f000000, 8};
+  auto& chains = table.chains;
+  chains["services"].rules = {
+      {named(Kind::kServiceMap, kServiceIps)},
+      {{.kind = Kind::kDestinationLocal}, destination_in(loopback, true), named(Kind::kPortMap, kNodePorts)},
+  };
+  chains["refuse"].rules = {
+      {named(Kind::kServiceInSet, kNoTargets), {.kind = Kind::kReject}},
+                            {{.kind = Kind::kDestinationLocal}, destination_in(loopback, true), named(Kind::kPortInSet, kNoTargetPorts), {.kind = Kind::kReject}}};
+  chains["prerouting"] = {Hook{NF_INET_PRE_ROUTING, -100, "nat"}, {{jump("services")}}};
+  chains["output"] = {Hook{NF_INET_LOCAL_OUT, -100, "nat"}, {{jump("services")}}};
+  const std::vector<Rule> filter = {{{.kind = Kind::kNewConnection}, jump("refuse")}, {marked(kDropMark), {.kind = Kind::kDrop}}};
+  chains["forward"] = {Hook{NF_INET_FORWARD, 0, "filter"}, filter};
+  chains["filter_output"] = {Hook{NF_INET_LOCAL_OUT, 0, "filter"}, filter};
+  chains["filter_input"] = {Hook{NF_INET_LOCAL_IN, 0, "filter"}, filter};
+  auto& postrouting = chains["postrouting"];
+  postrouting = {Hook{NF_INET_POST_ROUTING, 100, "nat"},
+                 {{marked(kMasqueradeMark), {.kind = Kind::kMasquerade}},
+                  {source_in(cluster), destination_in(cluster, true), {.kind = Kind::kDestinationLocal, .negate = true}, {.kind = Kind::kMasquerade}}}};
+  if (hairpin_by_masquerade) {
+    postrouting.rules.push_back({{.kind = Kind::kTranslated}, source_in(cluster), destination_in(cluster), {.kind = Kind::kMasquerade}});
+  }
+  table.sets[kServiceIps] = {.type = Set::Type::kServices, .verdicts = true};
+  table.sets[kNodePorts] = {.type = Set::Type::kPorts, .verdicts = true};
+  table.sets[kNoTargets] = {.type = Set::Type::kServices};
+  table.sets[kNoTargetPorts] = {.type = Set::Type::kPorts};
+}
 
 }  // namespace
 
-Ruleset make_ruleset(const std::vector<ServicePort>& services, const std::string& cluster_cidr, bool bridge_filtering, const Ruleset& before) {
-  Ruleset out;
-  std::string definitions, rules, elements;
-  std::string ip_elements, port_elements, refused;
-  auto add = [](std::string& list, const std::string& element) { list += (list.empty() ? "" : ", ") + element; };
-
-  for (const ServicePort& s : services) {
-    const std::string id = short_hash(s.name + "/" + s.protocol);
-    const std::string chain = "svc_" + id;
-    auto keys = [&](auto fn) {
-      for (const std::string& a : s.addresses) fn(a + " . " + s.protocol + " . " + std::to_string(s.port));
-    };
-    if (s.targets.empty()) {
-      keys([&](const std::string& k) { add(refused, k); });
-      continue;
-    }
-    // A chain per target: marks its own traffic to itself for masquerading, remembers the client, and rewrites.
-    auto balance = [&](const std::string& name, const std::vector<const Target*>& targets) {
-      definitions += "add chain ip engenho " + name + "\nflush chain ip engenho " + name + "\n";
-      out.chains.insert(name);
-      auto endpoint = [&](const Target& t) { return "ep_" + short_hash(s.name + "/" + s.protocol + "/" + t.ip + "/" + std::to_string(t.port)); };
-      if (s.affinity_seconds > 0) {
-        for (const Target* t : targets) rules += "add rule ip engenho " + name + " ip saddr @aff_" + endpoint(*t) + " goto " + endpoint(*t) + "\n";
-      }
-      if (targets.size() == 1) {
-        rules += "add rule ip engenho " + name + " goto " + endpoint(*targets[0]) + "\n";
-      } else {
-        std::string map;
-        for (size_t i = 0; i < targets.size(); ++i) add(map, std::to_string(i) + " : goto " + endpoint(*targets[i]));
-        rules += "add rule ip engenho " + name + " numgen random mod " + std::to_string(targets.size()) + " vmap { " + map + " }\n";
-      }
-    };
-    std::vector<const Target*> all, local;
-    for (const Target& t : s.targets) {
-      all.push_back(&t);
-      if (t.local) local.push_back(&t);
-      const std::string ep = "ep_" + short_hash(s.name + "/" + s.protocol + "/" + t.ip + "/" + std::to_string(t.port));
-      if (out.chains.contains(ep)) continue;
-      definitions += "add chain ip engenho " + ep + "\nflush chain ip engenho " + ep + "\n";
-      out.chains.insert(ep);
-      rules += "add rule ip engenho " + ep + " ip saddr " + t.ip + " meta mark set meta mark or 0x4000\n";
-      if (s.affinity_seconds > 0) {
-        const std::string set = "aff_" + ep;
-        definitions += "add set ip engenho " + set + " { type ipv4_addr; flags dynamic,timeout; timeout " + std::to_string(s.affinity_seconds) + "s; }\n";
-        out.sets.insert(set);
-        rules += "add rule ip engenho " + ep + " update @" + set + " { ip saddr }\n";
-      }
-      rules += "add rule ip engenho " + ep + " meta l4proto " + s.protocol + " dnat to " + t.ip + ":" + std::to_string(t.port) + "\n";
-    }
-    balance(chain, all);
-    keys([&](const std::string& k) { add(ip_elements, k + " : goto " + chain); });
-    if (s.node_port != 0) {
-      const std::string external = "ext_" + id;
-      if (s.local_only) {
-        // Keeps the client's address; without a local target the packet is dropped.
-        if (local.empty()) {
-          definitions += "add chain ip engenho " + external + "\nflush chain ip engenho " + external + "\n";
-          out.chains.insert(external);
-          rules += "add rule ip engenho " + external + " meta mark set meta mark or 0x8000\n";
-        } else {
-          balance(external, local);
-        }
-      } else {
-        definitions += "add chain ip engenho " + external + "\nflush chain ip engenho " + external + "\n";
-        out.chains.insert(external);
-        rules += "add rule ip engenho " + external + " meta mark set meta mark or 0x4000\n";
-        rules += "add rule ip engenho " + external + " goto " + chain + "\n";
-      }
-      add(port_elements, s.protocol + " . " + std::to_string(s.node_port) + " : goto " + external);
-    }
-  }
-
-  std::string& t = out.text;
-  t = "add table ip engenho\n"
-      "add map ip engenho service_ips { type ipv4_addr . inet_proto . inet_service : verdict; }\n"
-      "add map ip engenho node_ports { type inet_proto . inet_service : verdict; }\n"
-      "add set ip engenho no_targets { type ipv4_addr . inet_proto . inet_service; }\n"
-      "add chain ip engenho services\n"
-      "add chain ip engenho refuse\n"
-      "add chain ip engenho prerouting { type nat hook prerouting priority -100; }\n"
-      "add chain ip engenho output { type nat hook output priority -100; }\n"
-      "add chain ip engenho postrouting { type nat hook postrouting priority 100; }\n"
-      "add chain ip engenho forward { type filter hook forward priority 0; }\n"
-      "add chain ip engenho filter_output { type filter hook output priority 0; }\n"
-      "add chain ip engenho filter_input { type filter hook input priority 0; }\n";
-  for (const char* chain : {"services", "refuse", "prerouting", "output", "postrouting", "forward", "filter_output", "filter_input"}) {
-    t += std::string("flush chain ip engenho ") + chain + "\n";
-  }
-  t += "flush map ip engenho service_ips\nflush map ip engenho node_ports\nflush set ip engenho no_targets\n";
-  t += definitions + rules;
-  t += "add rule ip engenho services ip daddr . meta l4proto . th dport vmap @service_ips\n"
-       "add rule ip engenho services fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @node_ports\n"
-       "add rule ip engenho prerouting jump services\n"
-       "add rule ip engenho output jump services\n"
-       "add rule ip engenho refuse ip daddr . meta l4proto . th dport @no_targets reject\n"
-       "add rule ip engenho forward ct state new jump refuse\n"
-       "add rule ip engenho forward meta mark & 0x8000 == 0x8000 drop\n"
-       "add rule ip engenho filter_output ct state new jump refuse\n"
-       "add rule ip engenho filter_input meta mark & 0x8000 == 0x8000 drop\n"
-       "add rule ip engenho postrouting meta mark & 0x4000 == 0x4000 masquerade\n"
-       "add rule ip engenho postrouting ip saddr " + cluster_cidr + " ip daddr != " + cluster_cidr + " fib daddr type != local masquerade\n";
-  if (!bridge_filtering) {
-    // Answers between two pods of one bridge would not pass here, and keep the wrong address: they are made to.
-    t += "add rule ip engenho postrouting ct status dnat ip saddr " + cluster_cidr + " ip daddr " + cluster_cidr + " masquerade\n";
-  }
-  if (!ip_elements.empty()) t += "add element ip engenho service_ips { " + ip_elements + " }\n";
-  if (!port_elements.empty()) t += "add element ip engenho node_ports { " + port_elements + " }\n";
-  if (!refused.empty()) t += "add element ip engenho no_targets { " + refused + " }\n";
-  for (const std::string& chain : before.chains) {
-    if (!out.chains.contains(chain)) t += "flush chain ip engenho " + chain + "\n";
-  }
-  for (const std::string& chain : before.chains) {
-    if (!out.chains.contains(chain)) t += "delete chain ip engenho " + chain + "\n";
-  }
-  for (const std::string& set : before.sets) {
-    if (!out.sets.contains(set)) t += "delete set ip engenho " + set + "\n";
-  }
-  return out;
+Table make_table(const std::vector<ServicePort>& services, const Cidr& cluster, bool hairpin_by_masquerade) {
+  Table table;
+  add_base_chains(table, cluster, hairpin_by_masquerade);
+  Builder builder(table, cluster);
+  for (const ServicePort& service : services) builder.add(service);
+  return table;
 }
 
 }  // namespace engenho::proxy
