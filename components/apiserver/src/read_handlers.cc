@@ -180,6 +180,9 @@ void handle_list(const std::shared_ptr<Context>& context, Services& services) {
     if (!parse_int(*text, limit)) return fail(bad_request("strconv.ParseInt: parsing \"" + *text + "\": invalid syntax"));
     limit = std::max<int64_t>(limit, 0);
   }
+  if (int64_t seconds = 0; const std::string* text = context->query.find("timeoutSeconds")) {
+    if (!parse_int(*text, seconds)) return fail(bad_request("strconv.ParseInt: parsing \"" + *text + "\": invalid syntax"));
+  }
   const std::string wanted(context->query.get("resourceVersion"));
   const std::string match(context->query.get("resourceVersionMatch"));
   const std::string token(context->query.get("continue"));

@@ -307,7 +307,7 @@ void handle_token(const std::shared_ptr<Context>& context, Services& services, S
   if (const Value* audiences = request.at({"spec", "audiences"})) {
     for (const Value& a : audiences->items()) spec.audiences.emplace_back(a.str());
   }
-  if (const Value* bound = request.at({"spec", "boundObjectRef"})) {
+  if (const Value* bound = request.at({"spec", "boundObjectRef"}); bound != nullptr && bound->is_object()) {
     const std::string kind(bound->str_at({"kind"}));
     const std::string bound_name(bound->str_at({"name"}));
     const char* plural = kind == "Pod" ? "pods" : kind == "Secret" ? "secrets" : kind == "Node" ? "nodes" : nullptr;

@@ -10,6 +10,7 @@ namespace {
 using json::Value;
 
 constexpr size_t kMaxOperations = 10'000;
+constexpr size_t kMaxCopied = 3 << 20;  // bytes of JSON that the copies of one patch may add; a few of them could double a document without end
 
 Status rejected(std::string why) {
   (void)why;  // upstream hides the cause behind one fixed text
@@ -115,6 +116,7 @@ Status apply_json_patch(Value& document, const Value& patch) {
                   "The allowed maximum operations in a JSON patch is " + std::to_string(kMaxOperations) + ", got " +
                       std::to_string(patch.as_array().size()));
   }
+  size_t copied = 0;
   for (const Value& operation : patch.as_array()) {
     const std::string_view op = operation.str_at({"op"});
     const std::vector<std::string> path = pointer_parts(operation.str_at({"path"}));
@@ -148,6 +150,11 @@ Status apply_json_patch(Value& document, const Value& patch) {
       } else {
         const Value* source = find(document, from, from.size());
         if (source == nullptr) return rejected("from does not exist");
+        copied += json::dump(*source).size();
+        if (copied > kMaxCopied) {
+          return rejected("Unable to copy, the accumulated size increase of copy is " + std::to_string(copied) + ", exceeding the limit " +
+                          std::to_string(kMaxCopied));
+        }
         moved = *source;
       }
       ENGENHO_RETURN_IF_ERROR(add(document, path, std::move(moved)));
