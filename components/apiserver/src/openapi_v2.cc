@@ -5,6 +5,7 @@
 #include "engenho/base/bytes.h"
 #include "engenho/catalog/resources.h"
 #include "engenho/schema/api_errors.h"
+#include "openapi_v2_protobuf.h"
 
 namespace engenho::apiserver {
 
@@ -28,7 +29,8 @@ Value schema_v2(const Value& v3) {
       if (text.starts_with(kOld)) text = "#/definitions/" + text.substr(kOld.size());
       out["$ref"] = text;
     } else if (name == "allOf" && v.is_array() && v.as_array().size() == 1 && v.as_array()[0].get("$ref") != nullptr) {
-      for (const auto& [k, inner] : schema_v2(v.as_array()[0]).as_object()) out[k] = inner;
+      const Value inner = schema_v2(v.as_array()[0]);
+      for (const auto& [k, member] : inner.as_object()) out[k] = member;
     } else if (name == "nullable" || name == "oneOf" || name == "anyOf") {
       continue;  // v2 cannot say these
     } else {
@@ -38,15 +40,12 @@ Value schema_v2(const Value& v3) {
   return out;
 }
 
-std::string build() {
+Value build() {
   Value out = json::Object();
   out["swagger"] = "2.0";
   out["info"]["title"] = "Kubernetes";
   out["info"]["version"] = "v1.36.2+engenho";
-  Value& paths = out["paths"];
-  Value& definitions = out["definitions"];
-  paths.make_object();
-  definitions.make_object();
+  Value paths = json::Object(), definitions = json::Object();
   for (const catalog::GroupVersion& gv : catalog::group_versions()) {
     if (!is_served(gv)) continue;
     auto document = json::parse(catalog::openapi_v3(gv.group, gv.version));
@@ -79,8 +78,7 @@ std::string build() {
             for (const auto& [type, unused] : body->members()) consumes.push_back(type);
             op["consumes"] = std::move(consumes);
           }
-          Value& responses = op["responses"];
-          responses.make_object();
+          Value responses = json::Object();
           if (const Value* all = operation.get("responses")) {
             for (const auto& [code, response] : all->members()) {
               Value& r = responses[code];
@@ -88,32 +86,35 @@ std::string build() {
               if (const Value* schema = response.at({"content", "application/json", "schema"})) r["schema"] = schema_v2(*schema);
             }
           }
+          op["responses"] = std::move(responses);
           op["produces"] = json::Array{"application/json", "application/yaml", "application/vnd.kubernetes.protobuf"};
         }
       }
     }
   }
-  return json::dump(out);
+  out["paths"] = std::move(paths);
+  out["definitions"] = std::move(definitions);
+  return out;
 }
 
 }  // namespace
 
 void send_openapi_v2(Context& context) {
-  // Hundreds of requests may come at once after a restart; it is made once.
+  // Hundreds of requests may come at once after a restart; each form is made once.
   static std::mutex mutex;
-  static std::shared_ptr<const std::string> document;
+  static std::shared_ptr<const std::string> json_form, protobuf_form;
+  constexpr std::string_view kProtobuf = "application/com.github.proto-openapi.spec.v2";
+  const std::string_view accept = context.request().headers.get("Accept");
+  const bool protobuf = accept.find(kProtobuf) < accept.find("application/json");
   std::shared_ptr<const std::string> text;
   {
     std::lock_guard lock(mutex);
-    if (document == nullptr) document = std::make_shared<const std::string>(build());
-    text = document;
+    auto& made = protobuf ? protobuf_form : json_form;
+    if (made == nullptr) made = std::make_shared<const std::string>(protobuf ? openapi_v2_to_protobuf(build()) : json::dump(build()));
+    text = made;
   }
-  const std::string_view accept = context.request().headers.get("Accept");
-  if (accept.find("application/com.github.proto-openapi.spec.v2") != std::string_view::npos && accept.find("json") == std::string_view::npos) {
-    return send_status(context, Status(406, reason::kNotAcceptable,
-                                       "only application/json is served for /openapi/v2; the protobuf form is not there yet"));
-  }
-  send_bytes(context, 200, "application/json", http::Body(std::move(text)));
+  // Clients ask for "@v1.0", which is no media type; upstream answers with a dot.
+  send_bytes(context, 200, protobuf ? std::string(kProtobuf) + ".v1.0+protobuf" : "application/json", http::Body(std::move(text)));
 }
 
 }  // namespace engenho::apiserver

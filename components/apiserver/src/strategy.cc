@@ -117,9 +117,10 @@ void init_job(Value& object) {
   labels.make_object();
   for (const char* key : {"batch.kubernetes.io/controller-uid", "controller-uid"}) labels[key] = uid;
   for (const char* key : {"batch.kubernetes.io/job-name", "job-name"}) labels[key] = name;
+  const Value copy = labels;  // the next line moves what `labels` refers to
   object["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] = uid;
   const Value* own = object.at({"metadata", "labels"});
-  if (own == nullptr || own->members().empty()) object["metadata"]["labels"] = labels;
+  if (own == nullptr || own->members().empty()) object["metadata"]["labels"] = copy;
 }
 
 using Key = std::string;
