@@ -108,8 +108,8 @@ void run_workers(TaskGroup& group, const std::string& name, WorkQueue& queue, in
         if (status.ok()) {
           queue.forget(*key);
         } else {
-          // A conflict is the normal course of things: somebody else wrote first.
-          if (!status.conflict()) log::warn(name, "{}: {}", *key, status.to_string());
+          // Both are the normal course of things: somebody else wrote first, or the cache was behind.
+          if (!status.conflict() && !status.already_exists()) log::warn(name, "{}: {}", *key, status.to_string());
           queue.add_rate_limited(*key);
         }
         queue.done(*key);

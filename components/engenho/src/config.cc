@@ -105,6 +105,8 @@ const std::vector<Option>& options() {
       {"service-cidr", "CIDR", "addresses of services (default 10.43.0.0/16)", cidr(&ServerConfig::service_cidr)},
       {"cluster-dns", "IP", "address of the cluster's DNS (default 10.43.0.10)", address(&ServerConfig::cluster_dns)},
       {"cluster-domain", "DOMAIN", "DNS domain of the cluster (default cluster.local)", text(&ServerConfig::cluster_domain)},
+      {"resolv-conf", "FILE", "the host's resolvers, for names outside the cluster and pods with dnsPolicy Default (default /etc/resolv.conf)",
+       text(&ServerConfig::resolv_conf)},
       {"container-runtime-endpoint", "SOCKET", "a CRI socket to use (default: a containerd of our own)",
        text(&ServerConfig::container_runtime_endpoint)},
       {"tls-san", "NAME", "another name or address for the server's certificate; may be repeated",

@@ -69,6 +69,7 @@ Result<Agent> start_agent(const ServerConfig& config, const Credentials& credent
   options.bind_address = config.bind_address;
   options.cluster_dns = config.cluster_dns;
   options.cluster_domain = config.cluster_domain;
+  options.resolv_conf = config.resolv_conf;
   // One node: it has the first /24 of the pods' range.
   const int bits = std::atoi(config.cluster_cidr.c_str() + config.cluster_cidr.find('/') + 1);
   options.pod_cidr = nth_address(config.cluster_cidr, 0) + "/" + std::to_string(std::max(bits, 24));
@@ -184,6 +185,7 @@ Status run_server(const ServerConfig& config) {
     dns_options.listen_address = node_address;
     dns_options.cluster_cidr = config.cluster_cidr;
     dns_options.service_cidr = config.service_cidr;
+    dns_options.resolv_conf = config.resolv_conf;
     dns = std::make_unique<dns::Dns>(as_user("system:kube-dns"), dns_options);
     // A port that is taken costs the cluster its names, not itself.
     if (Status s = dns->start(); !s.ok()) log::error("engenho", "the cluster has no DNS: {}", s.message());

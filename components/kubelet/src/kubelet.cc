@@ -73,7 +73,7 @@ class KubeletImpl final : public Kubelet {
         events_(client_, "kubelet", options_.node_name),
         node_(options_, client_, cri_, events_),
         cluster_(client_, node_),
-        facts_{options_.node_name, options_.node_address, options_.cluster_dns, options_.cluster_domain, options_.data_dir + "/agent/pod-logs",
+        facts_{options_.node_name, options_.node_address, options_.cluster_dns, options_.cluster_domain, options_.resolv_conf, options_.data_dir + "/agent/pod-logs",
                options_.data_dir + "/agent/kubelet/pods", node_.memory_capacity()},
         volumes_(facts_.pods_dir, cluster_),
         probes_(cri_, [this](const std::string& uid) { wake(uid); },

@@ -291,10 +291,6 @@ Status PodWorker::ensure_sandbox(const PodPtr& pod, RuntimePod& runtime) {
 }
 
 Status PodWorker::run_containers(const PodPtr& pod, RuntimePod& runtime, const std::string& sandbox) {
-  Status first;
-  auto note = [&first](Status s) {
-    if (!s.ok() && first.ok()) first = std::move(s);
-  };
   // Ends what its specification or its probes no longer want. True: `status` counts as ended now.
   auto check_running = [&](const core_v1::Container& c, const rt::ContainerStatus& status) {
     m_.probes.watch(pod, c, status.id(), pod_ip_, WallTime(std::chrono::nanoseconds(status.started_at())));
@@ -323,9 +319,9 @@ Status PodWorker::run_containers(const PodPtr& pod, RuntimePod& runtime, const s
     if (any_regular && !sidecar) continue;
     if (status != nullptr && status->state() == rt::CONTAINER_RUNNING) {
       waiting_.erase(c.name);
-      if (!sidecar) return first;   // its end wakes us
+      if (!sidecar) return {};   // its end wakes us
       check_running(c, *status);
-      if (!any_regular && !m_.probes.state(uid_, c, status->id()).started) return first;
+      if (!any_regular && !m_.probes.state(uid_, c, status->id()).started) return {};
       continue;
     }
     if (status != nullptr && status->state() == rt::CONTAINER_EXITED && !sidecar) {
@@ -333,14 +329,14 @@ Status PodWorker::run_containers(const PodPtr& pod, RuntimePod& runtime, const s
         waiting_.erase(c.name);
         continue;
       }
-      if (!should_restart(*pod, c, status->exit_code(), true)) return first;   // the pod has failed
+      if (!should_restart(*pod, c, status->exit_code(), true)) return {};   // the pod has failed
     }
     if (!start_or_back_off(pod, c, runtime, sandbox)) {
       if (any_regular) continue;
-      return first;
+      return {};
     }
     later(Duration(0));
-    if (!any_regular) return first;   // the next one in the next round
+    if (!any_regular) return {};   // the next one in the next round
   }
   for (const auto& c : pod->spec.containers) {
     const auto* status = runtime.newest(c.name, sandbox);
@@ -360,7 +356,7 @@ Status PodWorker::run_containers(const PodPtr& pod, RuntimePod& runtime, const s
     if (runtime.newest(e.name) != nullptr) continue;
     start_or_back_off(pod, as_container(e), runtime, sandbox);
   }
-  return first;
+  return {};
 }
 
 bool PodWorker::start_or_back_off(const PodPtr& pod, const core_v1::Container& c, const RuntimePod& runtime, const std::string& sandbox) {

@@ -44,8 +44,8 @@ void add_unique(google::protobuf::RepeatedPtrField<std::string>& list, const std
   if (!value.empty() && std::find(list.begin(), list.end(), value) == list.end()) *list.Add() = value;
 }
 
-void host_dns(rt::DNSConfig& out) {
-  auto text = read_file("/etc/resolv.conf");
+void host_dns(const NodeFacts& facts, rt::DNSConfig& out) {
+  auto text = read_file(facts.resolv_conf);
   if (!text) return;
   for (std::string_view line : split(*text, '\n')) {
     std::vector<std::string> words;
@@ -70,10 +70,10 @@ void set_dns(const NodeFacts& facts, const Pod& pod, rt::DNSConfig& out) {
   std::string policy = pod.spec.dns_policy.empty() ? "ClusterFirst" : pod.spec.dns_policy;
   if (policy == "ClusterFirst" && pod.spec.host_network) policy = "Default";
   if (policy == "Default") {
-    host_dns(out);
+    host_dns(facts, out);
   } else if (policy != "None") {
     rt::DNSConfig host;
-    host_dns(host);
+    host_dns(facts, host);
     out.add_servers(facts.cluster_dns);
     out.add_searches(pod.metadata.namespace_ + ".svc." + facts.cluster_domain);
     out.add_searches("svc." + facts.cluster_domain);

@@ -12,7 +12,7 @@
 namespace engenho::kubelet {
 
 struct NodeFacts {
-  std::string node_name, node_address, cluster_dns, cluster_domain;
+  std::string node_name, node_address, cluster_dns, cluster_domain, resolv_conf;
   std::string logs_dir;    // holds <namespace>_<name>_<uid>/<container>/<attempt>.log
   std::string pods_dir;
   int64_t memory_capacity = 0;

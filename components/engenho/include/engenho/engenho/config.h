@@ -20,6 +20,7 @@ struct ServerConfig {
   std::string cluster_cidr = "10.42.0.0/16";
   std::string service_cidr = "10.43.0.0/16";
   std::string cluster_dns = "10.43.0.10";
+  std::string resolv_conf = "/etc/resolv.conf";
   std::string cluster_domain = "cluster.local";
   std::string container_runtime_endpoint;        // default: a containerd of our own
   std::vector<std::string> tls_san;

@@ -14,6 +14,7 @@ struct Options {
   std::string node_name, node_address;
   std::string bind_address = "0.0.0.0";
   std::string cluster_dns, cluster_domain = "cluster.local";
+  std::string resolv_conf = "/etc/resolv.conf";  // what pods with dnsPolicy Default get
   std::string pod_cidr;             // of this node; set at registration
   std::string runtime_endpoint;     // CRI socket; empty: a containerd of our own
   std::string cni_bin_dir, cni_conf_dir;  // for our own containerd
