@@ -1,6 +1,13 @@
-#include <algorithm>
+#include <fcntl.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+
+#include "engenho/base/random.h"
 #include "engenho/datastore/errors.h"
+#include "engenho/datastore/snapshot.h"
 #include "etcd.grpc.pb.h"
 #include "etcd_backend.h"
 #include "etcd_convert.h"
@@ -30,6 +37,67 @@ constexpr const char* kNoAuth = "there is no authentication; access is by the so
 std::string alarm_text(const Alarm& alarm) {
   return "memberID:" + std::to_string(alarm.member_id) + " alarm:" + (alarm.type == Alarm::Type::kCorrupt ? "CORRUPT " : "NOSPACE ");
 }
+
+// Builds the file on a thread of its own, and sends it a piece at a time, as the client takes them; the digest comes alone at the end.
+class SnapshotStream final : public grpc::ServerWriteReactor<pb::SnapshotResponse> {
+ public:
+  explicit SnapshotStream(EtcdContext& context) : context_(context) {
+    if (context_.busy.exchange(true)) {
+      Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "etcdserver: too many requests"});
+      return;
+    }
+    context_.tasks.spawn("snapshot", [this](StopToken) {
+      const engenho::Status built = build();
+      context_.busy = false;
+      if (!built.ok()) Finish(to_grpc(built));
+      else send();
+    });
+  }
+  void OnWriteDone(bool ok) override {
+    if (!ok) Finish(grpc::Status::CANCELLED);
+    else send();
+  }
+  void OnDone() override { delete this; }
+
+ private:
+  static constexpr size_t kPiece = 64 << 10, kDigest = 32;
+
+  ~SnapshotStream() override {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  engenho::Status build() {
+    std::error_code error;
+    const std::string dir = context_.options.scratch_dir.empty() ? std::filesystem::temp_directory_path(error).string() : context_.options.scratch_dir;
+    const std::string path = dir + "/.snapshot-" + random_name_suffix(8);
+    ENGENHO_ASSIGN_OR_RETURN(const SnapshotInfo info, write_snapshot(context_.store, path));
+    fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    const int failed = errno;
+    ::unlink(path.c_str());
+    if (fd_ < 0) return errno_error(path, failed);
+    left_ = static_cast<uint64_t>(info.bytes);
+    context_.header(&header_, info.revision);
+    return {};
+  }
+  void send() {
+    if (left_ == 0) return Finish(grpc::Status::OK);
+    response_.Clear();
+    *response_.mutable_header() = header_;
+    std::string* blob = response_.mutable_blob();
+    blob->resize(left_ > kDigest ? std::min<uint64_t>(kPiece, left_ - kDigest) : left_);
+    const ssize_t got = ::read(fd_, blob->data(), blob->size());
+    if (got <= 0) return Finish({grpc::StatusCode::INTERNAL, "datastore: the snapshot that was built cannot be read"});
+    blob->resize(static_cast<size_t>(got));
+    left_ -= static_cast<uint64_t>(got);
+    response_.set_remaining_bytes(left_ > kDigest ? left_ - kDigest : 0);
+    StartWrite(&response_);
+  }
+
+  EtcdContext& context_;
+  int fd_ = -1;
+  uint64_t left_ = 0;
+  pb::ResponseHeader header_;
+  pb::SnapshotResponse response_;
+};
 
 class MaintenanceService final : public pb::Maintenance::CallbackService {
  public:
@@ -113,15 +181,7 @@ class MaintenanceService final : public pb::Maintenance::CallbackService {
   }
 
   grpc::ServerWriteReactor<pb::SnapshotResponse>* Snapshot(Context*, const pb::SnapshotRequest*) override {
-    class Refusal final : public grpc::ServerWriteReactor<pb::SnapshotResponse> {
-     public:
-      Refusal() {
-        Finish({grpc::StatusCode::UNIMPLEMENTED,
-                "engenho's etcd API: snapshots in etcd's file format are not supported"});
-      }
-      void OnDone() override { delete this; }
-    };
-    return new Refusal;
+    return new SnapshotStream(context_);
   }
 
   Reactor* MoveLeader(Context* call, const pb::MoveLeaderRequest*, pb::MoveLeaderResponse*) override {

@@ -65,6 +65,9 @@ Result<Revision> Reader::versions(const VersionsRequest& request, const Store::V
     std::sort(old.begin(), old.end(), [](const Old& a, const Old& b) {
       return a.revision != b.revision ? a.revision < b.revision : a.sub < b.sub;
     });
+    // Rows of the older format do not know their place; any order will do for them, but each needs one of its own.
+    for (size_t i = 1; i < old.size(); ++i)
+      if (old[i].revision == old[i - 1].revision && old[i].sub <= old[i - 1].sub) old[i].sub = old[i - 1].sub + 1;
     for (const Old& one : old) {
       const std::string_view key = std::string_view(keys).substr(one.offset, one.length);
       if (one.deleted) {
@@ -73,6 +76,7 @@ Result<Revision> Reader::versions(const VersionsRequest& request, const Store::V
       }
       ENGENHO_ASSIGN(auto kv, at.get(key));
       if (!kv) return err(damaged_error("the key " + std::string(key) + " was listed and cannot be read"));
+      kv->sub_revision = one.sub;
       ENGENHO_TRY(visit({std::move(*kv), false}));
     }
   }

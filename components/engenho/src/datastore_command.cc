@@ -52,6 +52,7 @@ Status run(DatastoreConfig& config) {
     std::error_code error;
     config.etcd.listen = {"unix://" + std::filesystem::absolute(config.store.dir, error).string() + "/etcd.sock"};
   }
+  config.etcd.scratch_dir = config.store.dir;
   const std::pair<std::string*, std::string*> files[] = {{&config.certificate_file, &config.etcd.certificate_pem},
                                                          {&config.key_file, &config.etcd.key_pem},
                                                          {&config.client_ca_file, &config.etcd.client_ca_pem}};
