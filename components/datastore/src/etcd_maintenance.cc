@@ -236,7 +236,7 @@ class ClusterService final : public pb::Cluster::CallbackService {
 
   Reactor* MemberList(Context* call, const pb::MemberListRequest*, pb::MemberListResponse* response) override {
     Reactor* reactor = call->DefaultReactor();
-    context_.header(response->mutable_header(), context_.store.revision());
+    context_.header(response->mutable_header(), 0);  // etcd says no revision here
     pb::Member* member = response->add_members();
     member->set_id(context_.member_id);
     member->set_name(context_.options.member_name);
