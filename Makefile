@@ -1,5 +1,5 @@
 # The same as ./run and ./test, for habit.
-.PHONY: build images run test bench format clean
+.PHONY: build images run test soak bench format clean
 build:
 	sh cmake/install_packages build
 	cmake -G Ninja -B build
@@ -11,6 +11,8 @@ run:
 	./run
 test:
 	./test
+soak:
+	sh conformance/soak
 bench: build
 	sh cmake/install_packages bench
 	sh conformance/bench

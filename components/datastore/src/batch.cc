@@ -33,7 +33,14 @@ void Batch::accept() {
   RevisionEvents events;
   events.revision = revision;
   events.events.reserve(changes_.size());
+  int32_t sub = 0;
   for (Pending& change : changes_) {
+    // A later request of this batch may take it from the overlay for its `before`: there, too.
+    if (change.after) {
+      change.after->sub_revision = sub;
+      if (const auto it = overlay_.find(change.key); it != overlay_.end() && it->second) it->second->sub_revision = sub;
+    }
+    ++sub;
     store(change, revision, log);
     auto event = std::make_shared<Event>();
     if (change.after) {
@@ -43,6 +50,7 @@ void Batch::accept() {
       event->kv.key = std::move(change.key);
       event->kv.value = empty_bytes();
       event->kv.mod_revision = revision;
+      event->kv.sub_revision = sub - 1;
     }
     event->previous = std::move(change.before);
     events.bytes += sizeof(Event) + 2 * event->kv.key.size() + event->kv.value->size();
@@ -59,7 +67,7 @@ void Batch::store(const Pending& change, Revision revision, std::string& log) {
   const auto& after = change.after;
   // The header is encoded alone and the value follows as a second part, so that it is copied once only.
   const auto header = [](const KeyValue& kv) {
-    return encode_row({kv.create_revision, kv.mod_revision, kv.version, kv.lease}, "");
+    return encode_row({kv.create_revision, kv.mod_revision, kv.version, kv.lease, kv.sub_revision}, "");
   };
   const auto put = [this](rocksdb::ColumnFamilyHandle* family, std::string_view key, const std::string& head,
                           const std::string& value) {
@@ -136,7 +144,8 @@ Result<ListResult> Batch::list(const ListRequest& request) {
 }
 
 Status Batch::check_revision(Revision revision) const {
-  if (revision < compacted_) return compacted_error();
+  // Before the first compaction etcd's mark is -1.
+  if (revision < (compacted_ > 0 ? compacted_ : -1)) return compacted_error();
   // Revisions of this batch are not yet anybody's to ask for.
   return revision > progress_.revision.load() ? future_revision_error() : Status();
 }
@@ -202,6 +211,7 @@ Result<DeleteResult> Batch::remove(const DeleteOp& op) {
     if (op.prev_kv) result.previous.push_back(kv);
     erase(std::move(kv));
   }
+  result.revision = revision();
   return result;
 }
 

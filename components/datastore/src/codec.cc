@@ -5,8 +5,8 @@
 namespace engenho::datastore {
 
 namespace {
-constexpr char kRowFormat = 1;
-constexpr size_t kRowHeaderBytes = 1 + 4 * 8;
+constexpr char kOldRowFormat = 1, kRowFormat = 2;
+constexpr size_t kOldRowHeaderBytes = 1 + 4 * 8, kRowHeaderBytes = kOldRowHeaderBytes + 4;
 constexpr char kPut = 1, kDelete = 2;
 
 // 0x00 becomes 0x00 0xff, and 0x00 0x01 ends the key: so escaped keys sort as the keys do, and none is a prefix of another.
@@ -50,6 +50,7 @@ static void append_row(std::string& out, const RowHeader& header, std::string_vi
   put_be64(out, header.mod_revision);
   put_be64(out, header.version);
   put_be64(out, header.lease);
+  put_be32(out, static_cast<uint32_t>(header.sub_revision));
   out.append(value);
 }
 
@@ -61,13 +62,17 @@ std::string encode_row(const RowHeader& header, std::string_view value) {
 }
 
 bool decode_row(std::string_view bytes, RowView& out) {
-  if (bytes.size() < kRowHeaderBytes || bytes[0] != kRowFormat) return false;
+  if (bytes.empty() || (bytes[0] != kRowFormat && bytes[0] != kOldRowFormat)) return false;
+  const bool old = bytes[0] == kOldRowFormat;
+  const size_t header_bytes = old ? kOldRowHeaderBytes : kRowHeaderBytes;
+  if (bytes.size() < header_bytes) return false;
   const char* at = bytes.data() + 1;
   out.header.create_revision = static_cast<int64_t>(get_be64(at));
   out.header.mod_revision = static_cast<int64_t>(get_be64(at + 8));
   out.header.version = static_cast<int64_t>(get_be64(at + 16));
   out.header.lease = static_cast<int64_t>(get_be64(at + 24));
-  out.value = bytes.substr(kRowHeaderBytes);
+  out.header.sub_revision = old ? 0 : static_cast<int32_t>(get_be32(at + 32));
+  out.value = bytes.substr(header_bytes);
   return out.header.create_revision > 0 && out.header.mod_revision >= out.header.create_revision &&
          out.header.version > 0;
 }
@@ -144,7 +149,7 @@ bool decode_changes(std::string_view bytes, std::vector<Change>& out) {
     out.push_back({bytes[0] == kDelete, static_cast<int64_t>(get_be64(bytes.data() + 1)), bytes.substr(13, size)});
     bytes.remove_prefix(13 + size);
   }
-  return !out.empty();
+  return true;
 }
 
 std::string encode_state(const MetaState& state) {
@@ -199,6 +204,20 @@ bool decode_grant(std::string_view bytes, GrantRow& out) {
   out.expiry_unix_ns = static_cast<int64_t>(get_be64(bytes.data() + 8));
   out.kept_alive = bytes[16] != 0;
   return out.ttl_seconds > 0;
+}
+
+std::string alarm_key(const Alarm& alarm) {
+  std::string out = "a";
+  put_be64(out, alarm.member_id);
+  put_be32(out, static_cast<uint32_t>(alarm.type));
+  return out;
+}
+
+bool decode_alarm_key(std::string_view bytes, Alarm& out) {
+  if (bytes.size() != 13 || bytes[0] != 'a') return false;
+  out.member_id = get_be64(bytes.data() + 1);
+  out.type = static_cast<Alarm::Type>(get_be32(bytes.data() + 9));
+  return out.type == Alarm::Type::kNoSpace || out.type == Alarm::Type::kCorrupt;
 }
 
 std::string attachment_prefix(LeaseId id) {

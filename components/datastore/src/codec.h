@@ -17,6 +17,7 @@ struct RowHeader {
   Revision mod_revision = 0;
   int64_t version = 0;
   LeaseId lease = 0;
+  int32_t sub_revision = 0;
 };
 
 // A decoded row that refers to the bytes it came from.
@@ -52,13 +53,14 @@ std::string log_key(Revision revision);
 void append_change(std::string& out, bool deleted, Revision previous, std::string_view key);
 bool decode_changes(std::string_view bytes, std::vector<Change>& out);
 
-// default: 'm' <name> -> meta rows, 'g' <lease> -> grant, 'k' <lease> <user key> -> nothing
+// default: 'm' <name> -> meta rows, 'a' <member> <type> -> nothing, 'g' <lease> -> grant, 'k' <lease> <user key> -> nothing
 inline constexpr std::string_view kMetaFormat = "mformat";
 inline constexpr std::string_view kMetaState = "mstate";
 inline constexpr std::string_view kMetaCompacted = "mcompacted";
 inline constexpr std::string_view kMetaScrubbed = "mscrubbed";
 inline constexpr std::string_view kMetaCluster = "mcluster";
-inline constexpr std::string_view kFormatName = "engenho datastore 1";
+inline constexpr std::string_view kFormatName = "engenho datastore 2";
+inline constexpr std::string_view kOlderFormatName = "engenho datastore 1";  // its rows have no sub_revision; read, and marked anew at open
 
 struct MetaState {
   Revision revision = 1;
@@ -78,6 +80,8 @@ std::string grant_key(LeaseId id);
 bool decode_grant_key(std::string_view bytes, LeaseId& id);
 std::string encode_grant(const GrantRow& row);
 bool decode_grant(std::string_view bytes, GrantRow& out);
+std::string alarm_key(const Alarm& alarm);
+bool decode_alarm_key(std::string_view bytes, Alarm& out);
 std::string attachment_prefix(LeaseId id);
 std::string attachment_key(LeaseId id, std::string_view user_key);
 

@@ -229,7 +229,12 @@ Status Database::check(const RocksdbOptions& options) {
                            " before (" + watermark_path + "): data is missing");
     return initialise();
   }
-  if (format != kFormatName)
+  if (format == kOlderFormatName) {
+    // An older program must not meet rows that it does not know.
+    rocksdb::WriteBatch batch;
+    batch.Put(meta(), slice(kMetaFormat), slice(kFormatName));
+    ENGENHO_RETURN_IF_ERROR(commit(batch, true));
+  } else if (format != kFormatName)
     return damaged_error(dir_ + "/db has the format \"" + format + "\"; this version reads \"" +
                          std::string(kFormatName) + "\"");
 

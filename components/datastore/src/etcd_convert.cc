@@ -23,6 +23,7 @@ grpc::Status to_grpc(const Status& status) {
       Code{"etcdserver: requested lease not found", grpc::StatusCode::NOT_FOUND},
       Code{"etcdserver: lease already exists", grpc::StatusCode::FAILED_PRECONDITION},
       Code{"etcdserver: too large lease TTL", grpc::StatusCode::OUT_OF_RANGE},
+      Code{"etcdserver: corrupt cluster", grpc::StatusCode::DATA_LOSS},
       Code{"etcdserver: server stopped", grpc::StatusCode::UNAVAILABLE},
       Code{"etcdserver: key not found", grpc::StatusCode::INVALID_ARGUMENT},
       Code{"etcdserver: request is too large", grpc::StatusCode::INVALID_ARGUMENT},
@@ -54,8 +55,8 @@ void to_pb(const KeyValue& kv, mvccpb::KeyValue* out) {
 namespace {
 
 bool filters(const pb::RangeRequest& request) {
-  return request.min_mod_revision() > 0 || request.max_mod_revision() > 0 ||
-         request.min_create_revision() > 0 || request.max_create_revision() > 0;
+  return request.min_mod_revision() != 0 || request.max_mod_revision() != 0 || request.min_create_revision() != 0 ||
+         request.max_create_revision() != 0;
 }
 
 // By key ascending is how the store lists. Without an order, another target than the key sorts ascending, as in etcd.
@@ -65,7 +66,7 @@ bool sorts(const pb::RangeRequest& request) {
 
 void filter(const pb::RangeRequest& request, std::vector<KeyValue>& kvs) {
   const auto outside = [](Revision revision, int64_t min, int64_t max) {
-    return (min > 0 && revision < min) || (max > 0 && revision > max);
+    return (min != 0 && revision < min) || (max != 0 && revision > max);
   };
   std::erase_if(kvs, [&](const KeyValue& kv) {
     return outside(kv.mod_revision, request.min_mod_revision(), request.max_mod_revision()) ||
@@ -89,7 +90,10 @@ void sort(const pb::RangeRequest& request, std::vector<KeyValue>& kvs) {
     std::stable_sort(kvs.begin(), kvs.end(), less);
 }
 
-bool needs_all(const pb::RangeRequest& request) { return filters(request) || sorts(request); }
+// Before the limit applies. (Another target than the key without an order sorts what the limit has left, and one more: so does etcd.)
+bool needs_all(const pb::RangeRequest& request) {
+  return filters(request) || (request.sort_order() != pb::RangeRequest::NONE && sorts(request));
+}
 
 }  // namespace
 
@@ -107,14 +111,14 @@ Result<ListRequest> to_list(const pb::RangeRequest& request) {
     // The limit comes after filter and order; and a value that is not shown may still be what to sort by.
     list.keys_only = request.keys_only() && request.sort_target() != pb::RangeRequest::VALUE;
   } else {
-    list.limit = request.limit();
-    list.keys_only = request.keys_only();
+    list.limit = sorts(request) && request.limit() > 0 && request.limit() < INT64_MAX ? request.limit() + 1 : request.limit();
+    list.keys_only = request.keys_only() && request.sort_target() != pb::RangeRequest::VALUE;
   }
   return list;
 }
 
 void to_pb(const pb::RangeRequest& request, ListResult result, pb::RangeResponse* out) {
-  if (needs_all(request)) {
+  if (needs_all(request) || sorts(request)) {
     if (filters(request)) filter(request, result.kvs);
     if (sorts(request)) sort(request, result.kvs);
     if (request.limit() > 0 && static_cast<int64_t>(result.kvs.size()) > request.limit()) {
@@ -201,8 +205,10 @@ Result<Compare> to_compare(const pb::Compare& request) {
   return compare;
 }
 
+Result<TxnRequest> to_txn(const pb::TxnRequest& request, int max_ops);
+
 template <typename Requests>
-Status to_ops(const Requests& requests, std::vector<TxnOp>& out) {
+Status to_ops(const Requests& requests, int max_ops, std::vector<TxnOp>& out) {
   for (const pb::RequestOp& request : requests) {
     switch (request.request_case()) {
       case pb::RequestOp::kRequestRange: {
@@ -221,28 +227,33 @@ Status to_ops(const Requests& requests, std::vector<TxnOp>& out) {
         break;
       }
       case pb::RequestOp::kRequestTxn: {
-        ENGENHO_ASSIGN_OR_RETURN(TxnRequest txn, to_txn(request.request_txn()));
+        ENGENHO_ASSIGN_OR_RETURN(TxnRequest txn, to_txn(request.request_txn(), max_ops));
         out.emplace_back(std::make_shared<const TxnRequest>(std::move(txn)));
         break;
       }
-      default: return empty_key_error();  // an operation without a request: etcd's answer
+      default: return key_not_found_error();  // an operation without a request: etcd's answer
     }
   }
   return {};
 }
 
-}  // namespace
-
-Result<TxnRequest> to_txn(const pb::TxnRequest& request) {
+// A nested transaction may have as many operations as those around it have left.
+Result<TxnRequest> to_txn(const pb::TxnRequest& request, int max_ops) {
+  const int ops = std::max({request.compare_size(), request.success_size(), request.failure_size()});
+  if (ops > max_ops) return err(too_many_ops_error());
   TxnRequest txn;
   for (const pb::Compare& one : request.compare()) {
     ENGENHO_ASSIGN(Compare compare, to_compare(one));
     txn.compares.push_back(std::move(compare));
   }
-  ENGENHO_TRY(to_ops(request.success(), txn.then_ops));
-  ENGENHO_TRY(to_ops(request.failure(), txn.else_ops));
+  ENGENHO_TRY(to_ops(request.success(), max_ops - ops, txn.then_ops));
+  ENGENHO_TRY(to_ops(request.failure(), max_ops - ops, txn.else_ops));
   return txn;
 }
+
+}  // namespace
+
+Result<TxnRequest> to_txn(const pb::TxnRequest& request) { return to_txn(request, kMaxTxnOps); }
 
 void to_pb(const pb::TxnRequest& request, const TxnResult& result, pb::TxnResponse* out) {
   out->set_succeeded(result.succeeded);
@@ -258,12 +269,12 @@ void to_pb(const pb::TxnRequest& request, const TxnResult& result, pb::TxnRespon
       response->mutable_response_put()->mutable_header()->set_revision(result.revision);
       to_pb(*put, response->mutable_response_put());
     } else if (const auto* remove = std::get_if<DeleteResult>(&result.results[i])) {
-      response->mutable_response_delete_range()->mutable_header()->set_revision(result.revision);
+      response->mutable_response_delete_range()->mutable_header()->set_revision(remove->revision);
       to_pb(*remove, response->mutable_response_delete_range());
     } else {
       const auto& nested = std::get<std::shared_ptr<const TxnResult>>(result.results[i]);
       pb::TxnResponse* txn = response->mutable_response_txn();
-      txn->mutable_header()->set_revision(nested->revision);
+      txn->mutable_header();  // etcd leaves it empty
       to_pb(op.request_txn(), *nested, txn);
     }
   }

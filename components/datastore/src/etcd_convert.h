@@ -23,6 +23,7 @@ Result<DeleteOp> to_delete(const etcdserverpb::DeleteRangeRequest& request);
 void to_pb(const PutResult& result, etcdserverpb::PutResponse* out);
 void to_pb(const DeleteResult& result, etcdserverpb::DeleteRangeResponse* out);
 
+constexpr int kMaxTxnOps = 128;  // etcd's --max-txn-ops
 Result<TxnRequest> to_txn(const etcdserverpb::TxnRequest& request);
 // Everything but the header.
 void to_pb(const etcdserverpb::TxnRequest& request, const TxnResult& result, etcdserverpb::TxnResponse* out);

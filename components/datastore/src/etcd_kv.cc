@@ -32,6 +32,7 @@ class KvService final : public pb::KV::CallbackService {
     auto put = to_put(*request);
     if (!put) return finish(reactor, put.error());
     TxnRequest txn;
+    txn.plain = true;
     txn.then_ops.emplace_back(std::move(*put));
     context_.store.txn_async(std::move(txn), [this, reactor, response](Result<TxnResult> result) {
       if (result) {
@@ -49,6 +50,7 @@ class KvService final : public pb::KV::CallbackService {
     auto remove = to_delete(*request);
     if (!remove) return finish(reactor, remove.error());
     TxnRequest txn;
+    txn.plain = true;
     txn.then_ops.emplace_back(std::move(*remove));
     context_.store.txn_async(std::move(txn), [this, reactor, response](Result<TxnResult> result) {
       if (result) {

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "etcd.grpc.pb.h"
 #include "engenho/datastore/errors.h"
 #include "etcd_convert.h"
@@ -11,6 +13,9 @@ namespace {
 
 using Reactor = grpc::ServerUnaryReactor;
 using Context = grpc::CallbackServerContext;
+
+// etcd's with its default election timeout: a leader must be able to change before a lease ends.
+constexpr int64_t kMinTtlSeconds = 2;
 
 // One answer for each request, in order: read, renew, write, read again.
 class KeepAliveStream final : public grpc::ServerBidiReactor<pb::LeaseKeepAliveRequest, pb::LeaseKeepAliveResponse> {
@@ -47,7 +52,7 @@ class LeaseService final : public pb::Lease::CallbackService {
                       pb::LeaseGrantResponse* response) override {
     Reactor* reactor = call->DefaultReactor();
     context_.store.lease_grant_async(
-        request->ttl(), request->id(), [this, reactor, response](Result<datastore::LeaseGrant> result) {
+        std::max(kMinTtlSeconds, request->ttl()), request->id(), [this, reactor, response](Result<datastore::LeaseGrant> result) {
           if (result) {
             context_.header(response->mutable_header(), context_.store.revision());
             response->set_id(result->id);

@@ -1,4 +1,15 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+
+#include "engenho/base/random.h"
+#include "engenho/datastore/errors.h"
+#include "engenho/datastore/snapshot.h"
 #include "etcd.grpc.pb.h"
+#include "etcd_backend.h"
 #include "etcd_convert.h"
 #include "etcd_services.h"
 
@@ -22,48 +33,102 @@ Reactor* unimplemented(Context* call, const char* what) {
 constexpr const char* kNoMembership = "this store has one member, and that does not change";
 constexpr const char* kNoAuth = "there is no authentication; access is by the socket's permissions";
 
-// A checksum of the keys and values at `revision`. (Not etcd's: that one is over etcd's own file format.)
-Result<uint32_t> hash_at(Store& store, Revision revision) {
-  uint64_t hash = 14695981039346656037ull;  // FNV-1a
-  const auto add = [&](std::string_view bytes) {
-    for (const char byte : bytes) hash = (hash ^ static_cast<unsigned char>(byte)) * 1099511628211ull;
-    hash = (hash ^ bytes.size()) * 1099511628211ull;
-  };
-  ListRequest request;
-  request.limit = 500;
-  request.revision = revision;
-  for (;;) {
-    ENGENHO_ASSIGN(const ListResult page, store.list(request));
-    for (const KeyValue& kv : page.kvs) {
-      add(kv.key);
-      add(*kv.value);
-      for (const int64_t number : {kv.create_revision, kv.mod_revision, kv.version, kv.lease})
-        hash = (hash ^ static_cast<uint64_t>(number)) * 1099511628211ull;
-    }
-    if (!page.more) return static_cast<uint32_t>(hash ^ hash >> 32);
-    request.range.start = page.kvs.back().key + '\0';
-  }
+// As etcd's messages print themselves: that is what its Status shows.
+std::string alarm_text(const Alarm& alarm) {
+  return "memberID:" + std::to_string(alarm.member_id) + " alarm:" + (alarm.type == Alarm::Type::kCorrupt ? "CORRUPT " : "NOSPACE ");
 }
+
+// Builds the file on a thread of its own, and sends it a piece at a time, as the client takes them; the digest comes alone at the end.
+class SnapshotStream final : public grpc::ServerWriteReactor<pb::SnapshotResponse> {
+ public:
+  explicit SnapshotStream(EtcdContext& context) : context_(context) {
+    if (context_.busy.exchange(true)) {
+      Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "etcdserver: too many requests"});
+      return;
+    }
+    context_.tasks.spawn("snapshot", [this](StopToken) {
+      const engenho::Status built = build();
+      context_.busy = false;
+      if (!built.ok()) Finish(to_grpc(built));
+      else send();
+    });
+  }
+  void OnWriteDone(bool ok) override {
+    if (!ok) Finish(grpc::Status::CANCELLED);
+    else send();
+  }
+  void OnDone() override { delete this; }
+
+ private:
+  static constexpr size_t kPiece = 64 << 10, kDigest = 32;
+
+  ~SnapshotStream() override {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  engenho::Status build() {
+    std::error_code error;
+    const std::string dir = context_.options.scratch_dir.empty() ? std::filesystem::temp_directory_path(error).string() : context_.options.scratch_dir;
+    const std::string path = dir + "/.snapshot-" + random_name_suffix(8);
+    ENGENHO_ASSIGN_OR_RETURN(const SnapshotInfo info, write_snapshot(context_.store, path));
+    fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    const int failed = errno;
+    ::unlink(path.c_str());
+    if (fd_ < 0) return errno_error(path, failed);
+    left_ = static_cast<uint64_t>(info.bytes);
+    context_.header(&header_, info.revision);
+    return {};
+  }
+  void send() {
+    if (left_ == 0) return Finish(grpc::Status::OK);
+    response_.Clear();
+    *response_.mutable_header() = header_;
+    std::string* blob = response_.mutable_blob();
+    blob->resize(left_ > kDigest ? std::min<uint64_t>(kPiece, left_ - kDigest) : left_);
+    const ssize_t got = ::read(fd_, blob->data(), blob->size());
+    if (got <= 0) return Finish({grpc::StatusCode::INTERNAL, "datastore: the snapshot that was built cannot be read"});
+    blob->resize(static_cast<size_t>(got));
+    left_ -= static_cast<uint64_t>(got);
+    response_.set_remaining_bytes(left_ > kDigest ? left_ - kDigest : 0);
+    StartWrite(&response_);
+  }
+
+  EtcdContext& context_;
+  int fd_ = -1;
+  uint64_t left_ = 0;
+  pb::ResponseHeader header_;
+  pb::SnapshotResponse response_;
+};
 
 class MaintenanceService final : public pb::Maintenance::CallbackService {
  public:
   explicit MaintenanceService(EtcdContext& context) : context_(context) {}
 
   Reactor* Alarm(Context* call, const pb::AlarmRequest* request, pb::AlarmResponse* response) override {
-    if (request->action() == pb::AlarmRequest::ACTIVATE)
-      return unimplemented(call, "alarms are raised by the store alone");
     Reactor* reactor = call->DefaultReactor();
-    auto status = context_.store.status();
-    if (status) {
-      context_.header(response->mutable_header(), status->revision);
-      // It goes by itself once the disk takes writes again, so there is nothing to disarm.
-      if (request->action() == pb::AlarmRequest::GET && !status->alarm.empty()) {
-        pb::AlarmMember* alarm = response->add_alarms();
-        alarm->set_memberid(context_.member_id);
-        alarm->set_alarm(pb::NOSPACE);
+    const auto type = static_cast<datastore::Alarm::Type>(request->alarm());
+    const auto add = [response](const datastore::Alarm& alarm) {
+      pb::AlarmMember* out = response->add_alarms();
+      out->set_memberid(alarm.member_id);
+      out->set_alarm(static_cast<pb::AlarmType>(alarm.type));
+    };
+    if (request->action() == pb::AlarmRequest::GET) {
+      auto status = context_.store.status();
+      if (status) {
+        context_.header(response->mutable_header(), status->revision);
+        for (const datastore::Alarm& alarm : active_alarms(*status))
+          if (type == datastore::Alarm::Type::kNone || alarm.type == type) add(alarm);
       }
+      reactor->Finish(status ? grpc::Status::OK : to_grpc(status.error()));
+      return reactor;
     }
-    reactor->Finish(status ? grpc::Status::OK : to_grpc(status.error()));
+    context_.store.alarm_async({request->memberid(), type}, request->action() == pb::AlarmRequest::ACTIVATE,
+                               [this, reactor, response, add](Result<std::optional<datastore::Alarm>> result) {
+                                 if (result) {
+                                   context_.header(response->mutable_header(), context_.store.revision());
+                                   if (*result) add(**result);
+                                 }
+                                 reactor->Finish(result ? grpc::Status::OK : to_grpc(result.error()));
+                               });
     return reactor;
   }
 
@@ -82,6 +147,7 @@ class MaintenanceService final : public pb::Maintenance::CallbackService {
     response->set_raftterm(1);
     response->set_raftindex(static_cast<uint64_t>(status->revision));
     response->set_raftappliedindex(static_cast<uint64_t>(status->revision));
+    for (const datastore::Alarm& alarm : active_alarms(*status)) response->add_errors(alarm_text(alarm));
     if (!status->alarm.empty()) response->add_errors(status->alarm);
     reactor->Finish(grpc::Status::OK);
     return reactor;
@@ -97,36 +163,25 @@ class MaintenanceService final : public pb::Maintenance::CallbackService {
 
   Reactor* Hash(Context* call, const pb::HashRequest*, pb::HashResponse* response) override {
     return in_background(call, "hash", [this, response]() -> engenho::Status {
-      const Revision revision = context_.store.revision();
-      ENGENHO_ASSIGN_OR_RETURN(const uint32_t hash, hash_at(context_.store, revision));
-      context_.header(response->mutable_header(), revision);
-      response->set_hash(hash);
-      return {};
+      return hash(0, [&](Revision now, uint32_t hash, Revision) {
+        context_.header(response->mutable_header(), now);
+        response->set_hash(hash);
+      });
     });
   }
 
   Reactor* HashKV(Context* call, const pb::HashKVRequest* request, pb::HashKVResponse* response) override {
     return in_background(call, "hash", [this, request, response]() -> engenho::Status {
-      const Revision now = context_.store.revision();
-      const Revision revision = request->revision() > 0 ? request->revision() : now;
-      ENGENHO_ASSIGN_OR_RETURN(const uint32_t hash, hash_at(context_.store, revision));
-      context_.header(response->mutable_header(), now);
-      response->set_hash(hash);
-      response->set_compact_revision(context_.store.compacted_revision());
-      return {};
+      return hash(request->revision(), [&](Revision now, uint32_t hash, Revision compacted) {
+        context_.header(response->mutable_header(), now);
+        response->set_hash(hash);
+        response->set_compact_revision(compacted > 0 ? compacted : -1);  // as etcd before its first compaction
+      });
     });
   }
 
   grpc::ServerWriteReactor<pb::SnapshotResponse>* Snapshot(Context*, const pb::SnapshotRequest*) override {
-    class Refusal final : public grpc::ServerWriteReactor<pb::SnapshotResponse> {
-     public:
-      Refusal() {
-        Finish({grpc::StatusCode::UNIMPLEMENTED,
-                "engenho's etcd API: snapshots in etcd's file format are not supported"});
-      }
-      void OnDone() override { delete this; }
-    };
-    return new Refusal;
+    return new SnapshotStream(context_);
   }
 
   Reactor* MoveLeader(Context* call, const pb::MoveLeaderRequest*, pb::MoveLeaderResponse*) override {
@@ -137,6 +192,27 @@ class MaintenanceService final : public pb::Maintenance::CallbackService {
   }
 
  private:
+  // With the store's own: a disk that takes no more writes is out of space for clients, whatever it is that it lacks.
+  std::vector<datastore::Alarm> active_alarms(const StoreStatus& status) const {
+    std::vector<datastore::Alarm> alarms = status.alarms;
+    const datastore::Alarm own{context_.member_id, datastore::Alarm::Type::kNoSpace};
+    if (!status.alarm.empty() && std::find(alarms.begin(), alarms.end(), own) == alarms.end()) alarms.push_back(own);
+    return alarms;
+  }
+
+  template <typename Answer>
+  engenho::Status hash(Revision asked, Answer&& answer) {
+    for (;;) {
+      const Revision now = context_.store.revision();
+      Revision compacted = 0;
+      auto hash = backend_hash(context_.store, asked > 0 ? asked : now, compacted);
+      if (!hash && asked <= 0 && is_compacted(hash.error())) continue;  // overtaken: take the newest again
+      if (!hash) return hash.error();
+      answer(now, *hash, compacted);
+      return {};
+    }
+  }
+
   // For calls that take long: on a thread of their own, one at a time.
   Reactor* in_background(Context* call, const char* what, std::function<engenho::Status()> work) {
     Reactor* reactor = call->DefaultReactor();
@@ -160,7 +236,7 @@ class ClusterService final : public pb::Cluster::CallbackService {
 
   Reactor* MemberList(Context* call, const pb::MemberListRequest*, pb::MemberListResponse* response) override {
     Reactor* reactor = call->DefaultReactor();
-    context_.header(response->mutable_header(), context_.store.revision());
+    context_.header(response->mutable_header(), 0);  // etcd says no revision here
     pb::Member* member = response->add_members();
     member->set_id(context_.member_id);
     member->set_name(context_.options.member_name);
@@ -192,6 +268,7 @@ class AuthService final : public pb::Auth::CallbackService {
     Reactor* reactor = call->DefaultReactor();
     context_.header(response->mutable_header(), context_.store.revision());
     response->set_enabled(false);
+    response->set_authrevision(1);
     reactor->Finish(grpc::Status::OK);
     return reactor;
   }

@@ -26,7 +26,7 @@ struct EtcdServer::Impl {
 namespace {
 
 constexpr std::string_view kUnix = "unix://";
-constexpr std::string_view kHttp = "http://";
+constexpr std::string_view kHttp = "http://", kHttps = "https://";
 
 // A socket that is to appear at `path`, bound at `hidden` first: nobody but us can reach it before its mode is set.
 struct PendingSocket {
@@ -93,8 +93,16 @@ Result<std::unique_ptr<EtcdServer>> EtcdServer::start(Store& store, Options opti
       if (!loopback(host_port))
         return err(bad_request("etcd address: " + address + " is not on loopback, and this API has no authentication"));
       builder.AddListeningPort(host_port, grpc::InsecureServerCredentials(), &ports[i]);
+    } else if (address.starts_with(kHttps)) {
+      const Options& given = context.options;
+      if (given.certificate_pem.empty() || given.key_pem.empty() || given.client_ca_pem.empty())
+        return err(bad_request("etcd address: " + address + " wants a certificate, its key and the authority of its clients"));
+      grpc::SslServerCredentialsOptions tls(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+      tls.pem_root_certs = given.client_ca_pem;
+      tls.pem_key_cert_pairs.push_back({given.key_pem, given.certificate_pem});
+      builder.AddListeningPort(address.substr(kHttps.size()), grpc::SslServerCredentials(tls), &ports[i]);
     } else {
-      return err(bad_request("etcd address: " + address + " is neither unix:///path nor http://host:port"));
+      return err(bad_request("etcd address: " + address + " is none of unix:///path, http://host:port and https://host:port"));
     }
   }
   impl->services.push_back(make_kv_service(context));
@@ -124,10 +132,16 @@ Result<std::unique_ptr<EtcdServer>> EtcdServer::start(Store& store, Options opti
     if (ports[i] == 0 || !server->impl_->server)
       failed = unavailable("etcd address: cannot listen on " + server->impl_->context.options.listen[i]);
   if (!failed.ok()) return err(std::move(failed));
+  for (size_t i = 0; i < ports.size(); ++i) {
+    std::string& address = server->impl_->context.options.listen[i];
+    if (!address.starts_with(kUnix) && address.ends_with(":0")) address = address.substr(0, address.size() - 1) + std::to_string(ports[i]);
+  }
   for (const std::string& address : server->impl_->context.options.listen)
     log::info("datastore", "etcd API on {}", address);
   return server;
 }
+
+std::vector<std::string> EtcdServer::addresses() const { return impl_->context.options.listen; }
 
 void EtcdServer::stop() {
   if (!impl_ || !impl_->server) return;

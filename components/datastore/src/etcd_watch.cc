@@ -168,7 +168,9 @@ class WatchStream final : public grpc::ServerBidiReactor<pb::WatchRequest, pb::W
     std::vector<Outgoing> outgoing;
     {
       std::lock_guard lock(mutex_);
-      outgoing.push_back(canceled(entry.id, context_.store.revision(), end.status));
+      // With a compact revision etcd gives neither a reason nor a revision.
+      const bool compacted = end.compact_revision != 0;
+      outgoing.push_back(canceled(entry.id, compacted ? 0 : context_.store.revision(), compacted ? Status() : end.status));
       outgoing.back().head.set_compact_revision(end.compact_revision);
       entries_.erase(entry.id);
       reported(entry.id, INT64_MAX, outgoing);
@@ -324,7 +326,8 @@ void WatchStream::create(const pb::WatchCreateRequest& request) {
   // etcd takes an empty key for the lowest one.
   const std::string key = request.key().empty() ? std::string(1, '\0') : request.key();
   watch.range = to_range(key, request.range_end());
-  watch.from_revision = request.start_revision();
+  // A negative revision is one before everything.
+  watch.from_revision = request.start_revision() < 0 ? 1 : request.start_revision();
   watch.prev_kv = request.prev_kv();
   for (const int filter : request.filters()) {
     watch.no_put = watch.no_put || filter == pb::WatchCreateRequest::NOPUT;
@@ -351,6 +354,8 @@ void WatchStream::create(const pb::WatchCreateRequest& request) {
       entry->fragment = request.fragment();
       entry->notify = request.progress_notify();
       entries_.emplace(id, entry);
+      // Clients tell all watches of a stream about its progress: what is still to be said must hold for this one, too.
+      if (!progress_of_.empty()) progress_of_.insert(id);
     }
   }
   if (!refused.ok()) {
@@ -378,6 +383,7 @@ void WatchStream::create(const pb::WatchCreateRequest& request) {
   const auto it = entries_.find(entry->id);
   if (it == entries_.end() || it->second != entry) return;  // ended or closed meanwhile; `made` goes after the lock
   entry->watch = std::move(*made);
+  if (progress_of_.contains(entry->id)) entry->watch->request_progress();
   if (queued_bytes_ < kMaxQueuedBytes) resume(*entry);
 }
 

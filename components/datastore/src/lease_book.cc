@@ -96,8 +96,11 @@ std::optional<LeaseInfo> LeaseBook::info(LeaseId id) const {
 
 std::vector<LeaseId> LeaseBook::ids() const {
   std::lock_guard lock(mutex_);
+  std::vector<std::pair<MonoTime, LeaseId>> order;
+  for (const auto& [id, lease] : leases_) order.emplace_back(lease.deadline, id);
+  std::sort(order.begin(), order.end());
   std::vector<LeaseId> ids;
-  for (const auto& [id, lease] : leases_) ids.push_back(id);
+  for (const auto& [deadline, id] : order) ids.push_back(id);
   return ids;
 }
 

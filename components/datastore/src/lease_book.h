@@ -38,7 +38,7 @@ class LeaseBook {
   // nullopt: no such lease, or it has expired and waits to be revoked.
   std::optional<Renewal> renew(LeaseId id);
   std::optional<LeaseInfo> info(LeaseId id) const;
-  std::vector<LeaseId> ids() const;
+  std::vector<LeaseId> ids() const;  // the soonest to expire first
   size_t size() const;
 
   // Up to `limit` leases that are due. Each is out of the line of deadlines until retry() or remove().

@@ -27,6 +27,7 @@ KeyValue to_key_value(std::string_view key, const RowView& row, bool keys_only) 
   kv.mod_revision = row.header.mod_revision;
   kv.version = row.header.version;
   kv.lease = row.header.lease;
+  kv.sub_revision = row.header.sub_revision;
   return kv;
 }
 
@@ -43,7 +44,7 @@ bool ListBuilder::add(std::string_view key, const RowView& row) {
 }
 
 bool ListBuilder::add(const KeyValue& kv) {
-  return add(kv.key, {{kv.create_revision, kv.mod_revision, kv.version, kv.lease}, *kv.value});
+  return add(kv.key, {{kv.create_revision, kv.mod_revision, kv.version, kv.lease, kv.sub_revision}, *kv.value});
 }
 
 Result<std::optional<KeyValue>> Reader::newest(std::string_view key) {

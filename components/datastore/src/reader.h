@@ -37,6 +37,8 @@ class Reader {
   Result<ListResult> list(const ListRequest& request);
   Result<History> history(const HistoryRequest& request);
   Result<std::vector<std::string>> attached_keys(LeaseId lease);
+  Result<Revision> versions(const VersionsRequest& request, const Store::VersionVisitor& visit);
+  Revision compacted() const { return progress_.compacted.load(); }
 
   // The newest value, whatever its revision. Only for the writer, who knows that nobody else writes.
   Result<std::optional<KeyValue>> newest(std::string_view key);
@@ -44,6 +46,7 @@ class Reader {
   // A view of one revision, kept for several reads. Holds back RocksDB's garbage collection: keep it short.
   class At {
    public:
+    const rocksdb::Snapshot* snapshot() const { return snapshot_; }
     At(Reader& reader, Revision revision);
     ~At();
     At(const At&) = delete;

@@ -29,6 +29,7 @@ class ReadOnlyState final : public TxnState {
     return result;
   }
   Status check_revision(Revision revision) const override {
+    if (revision < 0 && reader_.compacted() == 0) return revision < -1 ? compacted_error() : Status();
     return Reader::At(reader_, revision).check();
   }
   bool lease_exists(LeaseId) const override { return false; }
@@ -68,7 +69,7 @@ class RocksdbStore final : public Store {
   }
 
   Status start() {
-    ENGENHO_RETURN_IF_ERROR(Writer::load_leases(*database_, leases_));
+    ENGENHO_RETURN_IF_ERROR(writer_.load());
     ENGENHO_RETURN_IF_ERROR(database_->write_watermark(progress_.revision.load()));
     writer_.on_compacted = [this] { janitor_.wake(); };
     hub_->start();
@@ -173,7 +174,17 @@ class RocksdbStore final : public Store {
     status.cluster_id = database_->cluster_id();
     status.member_id = database_->member_id();
     status.alarm = writer_.alarm();
+    status.alarms = writer_.alarms();
+    status.quota_bytes = options_.quota_bytes;
     return status;
+  }
+
+  void alarm_async(Alarm alarm, bool active, Done<std::optional<Alarm>> done) override {
+    if (alarm.type != Alarm::Type::kNoSpace && alarm.type != Alarm::Type::kCorrupt) return done(std::optional<Alarm>());
+    writer_.submit(AlarmRequest{alarm, active, std::move(done)}, 64);
+  }
+  Result<Revision> versions(const VersionsRequest& request, const VersionVisitor& visit) override {
+    return reader_.versions(request, visit);
   }
 
   Status defragment() override {

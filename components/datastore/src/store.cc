@@ -78,6 +78,10 @@ Status Store::lease_revoke(LeaseId id) {
   return result ? Status() : result.error();
 }
 
+Result<std::optional<Alarm>> Store::alarm(Alarm alarm, bool active) {
+  return await<std::optional<Alarm>>([&](auto done) { alarm_async(alarm, active, std::move(done)); });
+}
+
 // ---- errors.h ----
 
 namespace {
@@ -108,6 +112,7 @@ Status too_many_requests_error() {
   return Status(429, reason::kTooManyRequests, "etcdserver: too many requests");
 }
 Status no_space_error() { return unavailable("etcdserver: mvcc: database space exceeded"); }
+Status corrupt_error() { return unavailable("etcdserver: corrupt cluster"); }
 Status store_stopped_error() { return unavailable("etcdserver: server stopped"); }
 Status damaged_error(std::string what) { return internal_error("datastore: " + std::move(what)); }
 

@@ -128,20 +128,26 @@ Status choose(TxnState& state, const TxnRequest& request, std::vector<bool>& pat
   return {};
 }
 
-Status check_ops(TxnState& state, const TxnRequest& request, const std::vector<bool>& path, size_t& at) {
+Status check_put(TxnState& state, const PutOp& put, bool plain) {
+  const bool no_lease = !put.ignore_lease && put.lease != 0 && !state.lease_exists(put.lease);
+  if (plain && no_lease) return lease_not_found_error();
+  if (put.ignore_value || put.ignore_lease) {
+    auto kv = state.get(put.key);
+    if (!kv) return kv.error();
+    if (!*kv) return key_not_found_error();
+  }
+  return no_lease ? lease_not_found_error() : Status();
+}
+
+// Puts first, then reads: two passes, because that is the order in which etcd finds what is wrong.
+Status check_ops(TxnState& state, const TxnRequest& request, const std::vector<bool>& path, size_t& at, bool puts) {
   for (const TxnOp& op : path[at++] ? request.then_ops : request.else_ops) {
     if (const auto* list = std::get_if<ListRequest>(&op)) {
-      if (list->revision > 0) ENGENHO_RETURN_IF_ERROR(state.check_revision(list->revision));
+      if (!puts && list->revision != 0) ENGENHO_RETURN_IF_ERROR(state.check_revision(list->revision));
     } else if (const auto* put = std::get_if<PutOp>(&op)) {
-      if (put->ignore_value || put->ignore_lease) {
-        auto kv = state.get(put->key);
-        if (!kv) return kv.error();
-        if (!*kv) return key_not_found_error();
-      }
-      if (!put->ignore_lease && put->lease != 0 && !state.lease_exists(put->lease))
-        return lease_not_found_error();
+      if (puts) ENGENHO_RETURN_IF_ERROR(check_put(state, *put, request.plain));
     } else if (const auto* nested = std::get_if<NestedTxn>(&op)) {
-      ENGENHO_RETURN_IF_ERROR(check_ops(state, **nested, path, at));
+      ENGENHO_RETURN_IF_ERROR(check_ops(state, **nested, path, at, puts));
     }
   }
   return {};
@@ -203,10 +209,24 @@ size_t txn_bytes(const TxnRequest& request) {
   return bytes;
 }
 
+size_t added_bytes(const TxnRequest& request, size_t overhead) {
+  size_t largest = 0;
+  for (const auto* ops : {&request.then_ops, &request.else_ops}) {
+    size_t bytes = 0;
+    for (const TxnOp& op : *ops) {
+      if (const auto* put = std::get_if<PutOp>(&op)) bytes += overhead + put->key.size() + (put->value ? put->value->size() : 0);
+      else if (const auto* nested = std::get_if<NestedTxn>(&op)) bytes += added_bytes(**nested, overhead);
+    }
+    largest = std::max(largest, bytes);
+  }
+  return largest;
+}
+
 Status check_txn(const TxnRequest& request, size_t max_bytes) {
   Writes then_writes, else_writes;
   ENGENHO_RETURN_IF_ERROR(check_one(request, 0, then_writes, else_writes));
-  return txn_bytes(request) > max_bytes ? request_too_large_error() : Status();
+  // What only reads is not written anywhere, so etcd bounds it by the message only.
+  return writes(request) && txn_bytes(request) > max_bytes ? request_too_large_error() : Status();
 }
 
 bool writes(const TxnRequest& request) {
@@ -223,7 +243,9 @@ Result<TxnResult> run_txn(TxnState& state, const TxnRequest& request) {
   std::vector<bool> path;
   ENGENHO_TRY(choose(state, request, path));
   size_t at = 0;
-  ENGENHO_TRY(check_ops(state, request, path, at));
+  ENGENHO_TRY(check_ops(state, request, path, at, true));
+  at = 0;
+  ENGENHO_TRY(check_ops(state, request, path, at, false));
   at = 0;
   return apply(state, request, path, at);
 }

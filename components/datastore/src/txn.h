@@ -28,6 +28,8 @@ class TxnState {
 Status check_txn(const TxnRequest& request, size_t max_bytes);
 bool writes(const TxnRequest& request);
 size_t txn_bytes(const TxnRequest& request);  // keys and values in it
+// What the puts of its larger branch add, with `overhead` for each; 0: it only removes.
+size_t added_bytes(const TxnRequest& request, size_t overhead);
 
 // All conditions, those of nested transactions, too, are decided on the state before the first change; all failures that a
 // request can cause are found before the first change as well. An error after that means that data could not be

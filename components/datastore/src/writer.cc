@@ -14,6 +14,8 @@ namespace {
 constexpr size_t kMaxBatchRequests = 1024;
 constexpr size_t kMaxBatchBytes = 4 << 20;
 constexpr int64_t kMaxTtlSeconds = 9'000'000'000;  // etcd's
+// What a key and a lease cost beside their bytes, as etcd reckons.
+constexpr size_t kKeyOverhead = 256, kLeaseOverhead = 64;
 
 template <class... Ts>
 struct Overloaded : Ts... {
@@ -64,6 +66,13 @@ void Writer::stop() {
 std::string Writer::alarm() const {
   std::lock_guard lock(mutex_);
   return alarm_;
+}
+
+std::vector<Alarm> Writer::alarms() const {
+  std::lock_guard lock(mutex_);
+  std::vector<Alarm> alarms;
+  for (const auto& [alarm, by_quota] : alarms_) alarms.push_back(alarm);
+  return alarms;
 }
 
 void Writer::submit(Request request, size_t bytes) {
@@ -162,8 +171,7 @@ Status Writer::recover() {
   if (state->revision != progress_.revision.load())
     return damaged_error("after a failed write the disk is at revision " + std::to_string(state->revision) +
                          ", memory at " + std::to_string(progress_.revision.load()));
-  leases_.clear();
-  ENGENHO_RETURN_IF_ERROR(load_leases(database_, leases_));
+  ENGENHO_RETURN_IF_ERROR(load());
   failed_ = false;
   log::info("datastore", "the disk takes writes again");
   std::lock_guard lock(mutex_);
@@ -171,17 +179,82 @@ Status Writer::recover() {
   return {};
 }
 
-Status Writer::load_leases(Database& database, LeaseBook& leases) {
-  std::unique_ptr<rocksdb::Iterator> it(
-      database.db().NewIterator(rocksdb::ReadOptions(), database.meta()));
+Status Writer::load() {
+  leases_.clear();
+  std::unique_ptr<rocksdb::Iterator> it(database_.db().NewIterator(rocksdb::ReadOptions(), database_.meta()));
+  std::map<Alarm, bool> alarms;
+  for (it->Seek("a"); it->Valid() && it->key().starts_with("a"); it->Next()) {
+    Alarm alarm;
+    if (!decode_alarm_key(view(it->key()), alarm)) return damaged_error("an alarm's row is malformed");
+    alarms.emplace(alarm, view(it->value()) == "q");
+  }
   for (it->Seek("g"); it->Valid() && it->key().starts_with("g"); it->Next()) {
     LeaseId id = 0;
     GrantRow row;
     if (!decode_grant_key(view(it->key()), id) || !decode_grant(view(it->value()), row))
       return damaged_error("a lease's row is malformed");
-    leases.load(id, row);
+    leases_.load(id, row);
   }
-  return database.status(it->status(), "read the leases");
+  used_bytes_ = static_cast<int64_t>(database_.size_bytes());
+  std::lock_guard lock(mutex_);
+  alarms_ = std::move(alarms);
+  return database_.status(it->status(), "read the leases");
+}
+
+void Writer::set_alarm(Batch& batch, const Alarm& alarm, bool active, bool by_quota) {
+  if (active) batch.rows().Put(database_.meta(), alarm_key(alarm), by_quota ? "q" : "");
+  else batch.rows().Delete(database_.meta(), alarm_key(alarm));
+  std::lock_guard lock(mutex_);
+  if (active) alarms_[alarm] = by_quota;
+  else alarms_.erase(alarm);
+}
+
+Status Writer::admit(Batch& batch, size_t bytes) {
+  const Alarm own{database_.member_id(), Alarm::Type::kNoSpace};
+  bool corrupt = false, full = false, full_by_quota = false;
+  {
+    std::lock_guard lock(mutex_);
+    if (alarms_.empty() && (bytes == 0 || options_.quota_bytes <= 0)) return {};
+    for (const auto& [alarm, by_quota] : alarms_) {
+      corrupt = corrupt || alarm.type == Alarm::Type::kCorrupt;
+      if (alarm.type != Alarm::Type::kNoSpace) continue;
+      if (alarm == own && by_quota) full_by_quota = true;
+      else full = true;
+    }
+  }
+  if (corrupt) return corrupt_error();
+  if (bytes == 0) return {};
+  if (full) return no_space_error();
+  const int64_t quota = options_.quota_bytes;
+  const auto over = [&](int64_t limit) { return used_bytes_ + static_cast<int64_t>(bytes) >= limit; };
+  if (full_by_quota) {
+    used_bytes_ = static_cast<int64_t>(database_.size_bytes());
+    if (quota > 0 && over(quota - quota / 10)) return no_space_error();
+    set_alarm(batch, own, false, true);
+    log::info("datastore", "the database is well below its quota again: writes are taken");
+  } else if (quota > 0 && over(quota)) {
+    used_bytes_ = static_cast<int64_t>(database_.size_bytes());
+    if (over(quota)) {
+      log::error("datastore", "the database has {} bytes, its quota is {}: what adds to it is refused until space is freed (delete, "
+                 "compact, defragment) or the quota raised", used_bytes_, quota);
+      set_alarm(batch, own, true, true);
+      return no_space_error();
+    }
+  }
+  used_bytes_ += static_cast<int64_t>(bytes);
+  return {};
+}
+
+void Writer::apply_alarm(Batch& batch, AlarmRequest& request) {
+  bool there = false;
+  {
+    std::lock_guard lock(mutex_);
+    there = alarms_.contains(request.alarm);
+  }
+  if (request.active != there) set_alarm(batch, request.alarm, request.active, false);
+  std::optional<Alarm> changed;
+  if (request.active || there) changed = request.alarm;
+  answer(request.done, Result<std::optional<Alarm>>(changed));
 }
 
 template <typename T>
@@ -198,6 +271,7 @@ void Writer::apply(Batch& batch, Request& request) {
                         [&](CompactRequest& one) { apply_compact(batch, one); },
                         [&](GrantRequest& one) { apply_grant(batch, one); },
                         [&](RevokeRequest& one) { apply_revoke(batch, one); },
+                        [&](AlarmRequest& one) { apply_alarm(batch, one); },
                         [&](RenewRequest& one) {
                           if (const auto row = leases_.row(one.id))
                             batch.rows().Put(database_.meta(), grant_key(one.id), encode_grant(*row));
@@ -207,6 +281,9 @@ void Writer::apply(Batch& batch, Request& request) {
 }
 
 void Writer::apply_write(Batch& batch, WriteRequest& request) {
+  const bool adds = request.kind != WriteRequest::Kind::kRemove;
+  if (Status status = admit(batch, adds ? kKeyOverhead + request.key.size() + request.value->size() : 0); !status.ok())
+    return answer(request.done, Result<WriteResult>(err(std::move(status))));
   auto before = batch.get(request.key);
   if (!before) return answer(request.done, Result<WriteResult>(err(before.error())));
   WriteResult result;
@@ -232,6 +309,8 @@ void Writer::apply_write(Batch& batch, WriteRequest& request) {
 }
 
 void Writer::apply_txn(Batch& batch, TxnWork& work) {
+  if (Status status = admit(batch, added_bytes(work.request, kKeyOverhead)); !status.ok())
+    return answer(work.done, Result<TxnResult>(err(std::move(status))));
   batch.begin();
   auto result = run_txn(batch, work.request);
   if (result) batch.accept();
@@ -240,6 +319,7 @@ void Writer::apply_txn(Batch& batch, TxnWork& work) {
 }
 
 void Writer::apply_compact(Batch& batch, CompactRequest& request) {
+  if (Status status = admit(batch, 0); !status.ok()) return answer(request.done, Result<Revision>(err(std::move(status))));
   if (request.revision <= batch.compacted())
     return answer(request.done, Result<Revision>(err(compacted_error())));
   if (request.revision > progress_.revision.load())
@@ -249,12 +329,13 @@ void Writer::apply_compact(Batch& batch, CompactRequest& request) {
 }
 
 void Writer::apply_grant(Batch& batch, GrantRequest& request) {
+  if (Status status = admit(batch, kLeaseOverhead); !status.ok())
+    return answer(request.done, Result<LeaseGrant>(err(std::move(status))));
+  if (request.ttl_seconds > kMaxTtlSeconds) return answer(request.done, Result<LeaseGrant>(err(lease_ttl_error())));
   LeaseId id = request.id;
   while (id == 0 || (request.id == 0 && leases_.exists(id)))
     id = static_cast<LeaseId>(random_u64() & INT64_MAX);
   if (leases_.exists(id)) return answer(request.done, Result<LeaseGrant>(err(lease_exists_error())));
-  if (request.ttl_seconds > kMaxTtlSeconds)
-    return answer(request.done, Result<LeaseGrant>(err(lease_ttl_error())));
   const int64_t ttl = std::max<int64_t>(1, request.ttl_seconds);
   batch.rows().Put(database_.meta(), grant_key(id), encode_grant(leases_.grant(id, ttl)));
   answer(request.done, Result<LeaseGrant>(LeaseGrant{id, ttl}));
@@ -269,6 +350,7 @@ void Writer::apply_revoke(Batch& batch, RevokeRequest& request) {
 }
 
 Result<Revision> Writer::revoke(Batch& batch, const RevokeRequest& request) {
+  ENGENHO_TRY(admit(batch, 0));
   if (request.only_if_expired ? !leases_.expired(request.id) : !leases_.exists(request.id))
     return err(lease_not_found_error());
   ENGENHO_ASSIGN(const auto keys, batch.attached_keys(request.id));

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <thread>
 #include <variant>
@@ -47,11 +48,16 @@ struct RevokeRequest {
   bool only_if_expired = false;
   Done<Revision> done;
 };
+struct AlarmRequest {
+  Alarm alarm;
+  bool active = false;
+  Done<std::optional<Alarm>> done;
+};
 struct RenewRequest {  // marks on disk that a client renews this lease; nobody waits for it
   LeaseId id = 0;
 };
 using Request =
-    std::variant<WriteRequest, TxnWork, CompactRequest, GrantRequest, RevokeRequest, RenewRequest>;
+    std::variant<WriteRequest, TxnWork, CompactRequest, GrantRequest, RevokeRequest, AlarmRequest, RenewRequest>;
 
 class Writer {
  public:
@@ -64,10 +70,11 @@ class Writer {
   // `bytes` counts against the bound on waiting writes. Refused requests are answered before this returns.
   void submit(Request request, size_t bytes);
   std::string alarm() const;  // why writes are refused at present; empty: they are not
+  std::vector<Alarm> alarms() const;
 
   std::function<void()> on_compacted;  // set before start(); called on the writer thread, must be short
 
-  static Status load_leases(Database& database, LeaseBook& leases);
+  Status load();  // leases and alarms, from disk; before start()
 
  private:
   struct Waiting {
@@ -84,7 +91,11 @@ class Writer {
   void apply_compact(Batch& batch, CompactRequest& request);
   void apply_grant(Batch& batch, GrantRequest& request);
   void apply_revoke(Batch& batch, RevokeRequest& request);
+  void apply_alarm(Batch& batch, AlarmRequest& request);
   Result<Revision> revoke(Batch& batch, const RevokeRequest& request);
+  // Whether alarms or the quota allow a request that adds about `bytes`; 0: it only removes.
+  Status admit(Batch& batch, size_t bytes);
+  void set_alarm(Batch& batch, const Alarm& alarm, bool active, bool by_quota);
   template <typename T>
   void answer(Done<T>& done, Result<T> result);
   Status commit(Batch& batch);
@@ -104,12 +115,14 @@ class Writer {
   std::vector<Finish> finishes_;
   bool unsynced_only_ = true;  // nothing in the batch that anybody waits for
   bool failed_ = false;        // the last commit failed; recover() first
+  int64_t used_bytes_ = 0;     // the database's size when last asked, and what was added since
 
   mutable std::mutex mutex_;   // all below
   std::condition_variable wake_;
   std::deque<Waiting> queue_;
   size_t queued_bytes_ = 0;
   std::string alarm_;
+  std::map<Alarm, bool> alarms_;  // true: raised by the quota, and lifted again by itself
   bool stopping_ = false;
   std::thread thread_;
 };

@@ -17,6 +17,8 @@ namespace {
 constexpr const char* kUsage =
     "engenho: a Kubernetes cluster in one executable\n\n"
     "  engenho server [flags]      runs the cluster (control plane and node); --help lists the flags\n"
+    "  engenho datastore [flags]   runs the datastore alone, with etcd's API; --help lists the flags\n"
+    "  engenho snapshot save|restore|ls|prune [flags]   backups of the datastore; --help lists the flags\n"
     "  engenho transcode --from json|yaml|protobuf --to json|yaml|protobuf   (stdin to stdout)\n"
     "  engenho check [flags]       what this machine lacks, in plain words\n"
     "  engenho reset [flags]       removes the cluster: containers, mounts, interfaces, rules, data\n"
@@ -38,7 +40,7 @@ int agent_command(const Arguments&) {
 }
 
 constexpr Command kCommands[] = {
-    {"server", server_command}, {"transcode", transcode_command}, {"version", version_command},
+    {"server", server_command}, {"datastore", datastore_command}, {"snapshot", snapshot_command}, {"transcode", transcode_command}, {"version", version_command},
                                  {"check", check_command}, {"reset", reset_command}, {"agent", agent_command}};
 
 }  // namespace

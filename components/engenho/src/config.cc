@@ -11,6 +11,7 @@
 #include "engenho/base/fs.h"
 #include "engenho/base/log.h"
 #include "engenho/base/yaml.h"
+#include "flags.h"
 
 namespace engenho {
 
@@ -129,6 +130,19 @@ const std::vector<Option>& options() {
        true},
       {"disable-agent", "", "run the API server alone, without a node", flag(&ServerConfig::disable_agent)},
       {"kubelet-port", "PORT", "port of the kubelet's server (default 10250)", port(&ServerConfig::kubelet_port)},
+      {"snapshot-interval", "TIME", "how often to save the datastore: 30m, 6h, 1d (default 0: not)",
+       [](ServerConfig& c, const std::string& v) -> Status {
+         ENGENHO_ASSIGN_OR_RETURN(c.snapshot_interval, parse_duration(v));
+         return {};
+       }},
+      {"snapshot-retention", "COUNT", "how many scheduled snapshots are kept (default 5)",
+       [](ServerConfig& c, const std::string& v) -> Status {
+         int64_t n;
+         if (!parse_int(v, n) || n < 1 || n > 10000) return invalid(v, "a number from 1 to 10000");
+         c.snapshot_retention = static_cast<int>(n);
+         return {};
+       }},
+      {"snapshot-dir", "DIR", "where they are kept (default <data-dir>/server/snapshots)", text(&ServerConfig::snapshot_dir)},
       {"log-level", "LEVEL", "trace, debug, info, warn, error or off (default info)",
        [](ServerConfig& c, const std::string& v) -> Status {
          log::Level level;

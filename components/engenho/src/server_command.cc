@@ -27,6 +27,7 @@
 #include "engenho/scheduler/scheduler.h"
 #include "engenho/kubelet/kubelet.h"
 #include "host.h"
+#include "snapshots.h"
 
 extern char** environ;
 
@@ -152,8 +153,12 @@ Status run_server(const ServerConfig& config) {
 
   datastore::EtcdServer::Options etcd_options;
   etcd_options.listen = {"unix://" + config.data_dir + "/server/etcd.sock"};
+  etcd_options.scratch_dir = config.data_dir + "/server";
   ENGENHO_ASSIGN_OR_RETURN(std::unique_ptr<datastore::EtcdServer> etcd, datastore::EtcdServer::start(*store, etcd_options));
   startup.step("etcd face is on unix://" + config.data_dir + "/server/etcd.sock");
+
+  TaskGroup tasks("engenho");
+  schedule_snapshots(tasks, *store, {config.snapshot_path(), config.snapshot_interval, static_cast<size_t>(config.snapshot_retention)});
 
   // The control plane's own components are clients like any other, only without a socket between.
   auto as_user = [&](const char* name) { return client::local_transport(*api, apiserver::UserInfo{name, "", {}, {}}); };
@@ -218,6 +223,7 @@ Status run_server(const ServerConfig& config) {
   if (scheduler) scheduler->stop();
   if (kcm) kcm->stop();
   if (agent.kubelet != nullptr) agent.kubelet->stop();
+  tasks.stop();
   etcd->stop();
   api->stop();
   server.stop(std::chrono::seconds(2));

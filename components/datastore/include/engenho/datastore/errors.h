@@ -19,6 +19,7 @@ Status lease_exists_error();         // 409 AlreadyExists: "etcdserver: lease al
 Status lease_ttl_error();            // 400 BadRequest: "etcdserver: too large lease TTL"
 Status too_many_requests_error();    // 429 TooManyRequests: "etcdserver: too many requests"
 Status no_space_error();             // 503 ServiceUnavailable: "etcdserver: mvcc: database space exceeded"
+Status corrupt_error();              // 503 ServiceUnavailable: "etcdserver: corrupt cluster", while that alarm is set
 Status store_stopped_error();        // 503 ServiceUnavailable: "etcdserver: server stopped"
 // 500 InternalError: data on disk is damaged or unreadable. Never answered by guessing.
 Status damaged_error(std::string what);

@@ -32,6 +32,10 @@ struct RocksdbOptions {
   Duration compaction_interval = std::chrono::minutes(5);
   int64_t compaction_max_history = 1'000'000;
 
+  // Once the database is this large, writes that add to it raise the alarm kNoSpace, which blocks them until an operator lifts it or the
+  // database is below nine tenths of the quota again. 0: no quota.
+  int64_t quota_bytes = 8LL << 30;
+
   // Every data file is read and its checksums verified at start when together they are no larger than this.
   uint64_t verify_limit_bytes = 64ull << 20;
   // For an operator whose log was damaged by the machine's crash: keep what precedes the damage. Loses what follows it.

@@ -44,6 +44,7 @@ struct KeyValue {
   Revision mod_revision = 0;     // when it was last written
   int64_t version = 0;           // writes in this generation, 1 for the first
   LeaseId lease = 0;             // 0: none
+  int32_t sub_revision = 0;      // its place among the changes of mod_revision; etcd's "sub"
 };
 
 // Keys k with start <= k < end, by unsigned bytes; an empty `end` is no upper bound.
@@ -123,6 +124,7 @@ struct TxnRequest {
   std::vector<Compare> compares;  // all must hold
   std::vector<TxnOp> then_ops;
   std::vector<TxnOp> else_ops;
+  bool plain = false;  // one operation that is not called a transaction: etcd looks for the lease before the key then
 };
 
 struct PutResult {
@@ -131,6 +133,7 @@ struct PutResult {
 struct DeleteResult {
   int64_t deleted = 0;
   std::vector<KeyValue> previous;    // when asked for
+  Revision revision = 0;             // the store's after this operation: the transaction's once something has changed
 };
 struct TxnResult;
 using TxnOpResult = std::variant<ListResult, PutResult, DeleteResult, std::shared_ptr<const TxnResult>>;
@@ -206,6 +209,25 @@ struct LeaseInfo {
   std::vector<std::string> keys;   // when asked for
 };
 
+// What blocks requests until somebody lifts it. kNoSpace (the quota is used up) blocks what adds data, kCorrupt (only ever set
+// by an operator) all but reads of the state. Kept on disk.
+struct Alarm {
+  enum class Type { kNone = 0, kNoSpace = 1, kCorrupt = 2 };
+  uint64_t member_id = 0;
+  Type type = Type::kNone;
+  auto operator<=>(const Alarm&) const = default;
+};
+
+// One version of a key as etcd keeps it, or the tombstone that a deletion leaves (then only key and mod_revision of `kv` count).
+struct Version {
+  KeyValue kv;
+  bool deleted = false;
+};
+struct VersionsRequest {
+  Revision through = 0;     // the last revision wanted
+  Revision visible_at = 0;  // of the versions up to the compacted revision: those that a read at this one shows
+};
+
 struct StoreStatus {
   Revision revision = 0;
   Revision compacted_revision = 0;
@@ -217,6 +239,8 @@ struct StoreStatus {
   uint64_t cluster_id = 0;         // never changes
   uint64_t member_id = 0;
   std::string alarm;               // why writes are refused at present (full disk, ...); empty: they are not
+  std::vector<Alarm> alarms;
+  int64_t quota_bytes = 0;         // 0: none
 };
 
 // Asynchronous calls end with exactly one call of `done`, on the store's writer thread, after the change is on disk: it must
@@ -261,12 +285,20 @@ class Store {
 
   virtual Result<int64_t> lease_keep_alive(LeaseId id) = 0;  // the TTL it has again, in seconds
   virtual Result<LeaseInfo> lease_time_to_live(LeaseId id, bool keys) = 0;
-  virtual Result<std::vector<LeaseId>> leases() = 0;  // ascending
+  virtual Result<std::vector<LeaseId>> leases() = 0;  // the soonest to expire first
 
   // `sink` must outlive the returned watch. Fails with compacted_error() when from_revision is below the compaction.
   virtual Result<std::unique_ptr<Watch>> watch(WatchRequest request, WatchSink* sink) = 0;
 
   virtual Result<StoreStatus> status() = 0;
+  // Sets or lifts an alarm. Answers the alarm that is set now, or was lifted; nothing when there was nothing to lift.
+  virtual void alarm_async(Alarm alarm, bool active, Done<std::optional<Alarm>> done) = 0;
+  Result<std::optional<Alarm>> alarm(Alarm alarm, bool active);
+  // Calls `visit` for each version in the order of revisions, on the caller's thread; a failure that it returns ends it. Answers the
+  // compacted revision on which it is based. Fails with compacted_error() when that is overtaken by a compaction meanwhile. Keeps the
+  // keys (not the values) of versions up to the compacted revision in memory.
+  using VersionVisitor = std::function<Status(const Version&)>;
+  virtual Result<Revision> versions(const VersionsRequest& request, const VersionVisitor& visit) = 0;
   virtual Status defragment() = 0;  // gives freed space back to the file system; blocks, may take long
 };
 

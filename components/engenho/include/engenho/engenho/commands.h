@@ -10,6 +10,8 @@ using Arguments = std::vector<std::string>;
 
 int run_command(const Arguments& arguments);   // arguments[0]: the program's name
 int server_command(const Arguments& arguments);
+int datastore_command(const Arguments& arguments);
+int snapshot_command(const Arguments& arguments);
 int transcode_command(const Arguments& arguments);
 int check_command(const Arguments& arguments);
 int reset_command(const Arguments& arguments);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "engenho/base/clock.h"
 #include "engenho/base/status.h"
 
 namespace engenho {
@@ -30,8 +31,12 @@ struct ServerConfig {
   std::string log_level = "info";
   std::string advertise_address;                 // default: the address of the default route's interface
   int kubelet_port = 10250;
+  Duration snapshot_interval{0};                 // 0: no scheduled snapshots of the datastore
+  int snapshot_retention = 5;
+  std::string snapshot_dir;                      // default: <data-dir>/server/snapshots
 
   bool disabled(std::string_view component) const;
+  std::string snapshot_path() const { return snapshot_dir.empty() ? data_dir + "/server/snapshots" : snapshot_dir; }
   std::string kubeconfig_path() const { return write_kubeconfig.empty() ? data_dir + "/server/admin.kubeconfig" : write_kubeconfig; }
 };
 
