@@ -130,6 +130,7 @@ Result<State> parse_state(std::string_view document) {
   if (version == nullptr || version->int_or(0) != 4) return err(bad_request("the state has format version " + (version ? json::dump(*version) : "none") + "; only 4 is supported"));
   if (const json::Value* serial = root.get("serial")) state.serial = static_cast<uint64_t>(serial->int_or(0));
   state.lineage = root.str_at({"lineage"});
+  state.applying = root.str_at({"magma_applying"});
   if (const json::Value* outputs = root.get("outputs")) {
     for (const auto& [name, o] : outputs->members()) {
       OutputState out;
@@ -169,6 +170,7 @@ std::string dump_state(const State& state) {
   root.set("terraform_version", kStateWriter);
   root.set("serial", static_cast<int64_t>(state.serial));
   root.set("lineage", state.lineage);
+  if (!state.applying.empty()) root.set("magma_applying", state.applying);
   json::Object outputs;
   for (const auto& [name, o] : state.outputs) {
     json::Object out;

@@ -47,6 +47,8 @@ struct State {
   std::map<std::string, OutputState> outputs;
   std::map<ResourceAddress, ResourceState> resources;
   json::Value check_results;                // kept as it is
+  // The id of the plan whose apply is under way, or was cut short. Terraform reads past it, and drops it when it writes.
+  std::string applying;
 
   const ObjectState* current(const InstanceAddress& address) const;
   InstanceState* find(const InstanceAddress& address);

@@ -13,5 +13,6 @@ int server_command(const Arguments& arguments);
 int transcode_command(const Arguments& arguments);
 int check_command(const Arguments& arguments);
 int reset_command(const Arguments& arguments);
+int magma_command(const Arguments& arguments);
 
 }  // namespace engenho
