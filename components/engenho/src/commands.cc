@@ -22,6 +22,7 @@ constexpr const char* kUsage =
     "  engenho transcode --from json|yaml|protobuf --to json|yaml|protobuf   (stdin to stdout)\n"
     "  engenho check [flags]       what this machine lacks, in plain words\n"
     "  engenho reset [flags]       removes the cluster: containers, mounts, interfaces, rules, data\n"
+    "  engenho magma COMMAND       plans and applies Terraform JSON without a cluster; alone it lists the commands\n"
     "  engenho version\n";
 
 struct Command {
@@ -40,8 +41,16 @@ int agent_command(const Arguments&) {
 }
 
 constexpr Command kCommands[] = {
-    {"server", server_command}, {"datastore", datastore_command}, {"snapshot", snapshot_command}, {"transcode", transcode_command}, {"version", version_command},
-                                 {"check", check_command}, {"reset", reset_command}, {"agent", agent_command}};
+    {"server", server_command},
+    {"datastore", datastore_command},
+    {"snapshot", snapshot_command},
+    {"transcode", transcode_command},
+    {"magma", magma_command},
+    {"version", version_command},
+    {"check", check_command},
+    {"reset", reset_command},
+    {"agent", agent_command},
+};
 
 }  // namespace
 

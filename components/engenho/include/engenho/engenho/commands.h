@@ -15,5 +15,6 @@ int snapshot_command(const Arguments& arguments);
 int transcode_command(const Arguments& arguments);
 int check_command(const Arguments& arguments);
 int reset_command(const Arguments& arguments);
+int magma_command(const Arguments& arguments);
 
 }  // namespace engenho

@@ -1,0 +1,4 @@
+#include "builtin.h"
+namespace engenho::magma {
+BuiltinProvider tls_provider() { return {}; }
+}  // namespace engenho::magma
