@@ -1,6 +1,7 @@
 #include "hub.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "engenho/base/log.h"
 #include "engenho/schema/api_errors.h"
@@ -71,7 +72,7 @@ void Cacher::bookmark_all(Revision revision) {
 
 void Cacher::load(std::vector<ObjectPtr> objects, Revision revision) {
   std::unique_lock lock(mutex_);
-  objects_.clear();
+  std::map<std::string, ObjectPtr, std::less<>> before = std::exchange(objects_, {});
   for (ObjectPtr& o : objects) {
     std::string key = o->key();
     objects_.emplace_hint(objects_.end(), std::move(key), std::move(o));
@@ -79,10 +80,20 @@ void Cacher::load(std::vector<ObjectPtr> objects, Revision revision) {
   ring_.clear();
   ring_bytes_ = 0;
   floor_ = last_ = revision;
-  sinks_.clear();
+  const std::list<Subscription> lost = std::exchange(sinks_, {});
+  auto tell = [this](const CacheEvent& event) {
+    for (const auto& hook : hooks_) hook(event);
+  };
   for (const auto& [key, object] : objects_) {
-    for (const auto& hook : hooks_) hook({EventType::kAdded, object, nullptr, object->revision()});
+    auto old = before.find(key);
+    if (old == before.end()) tell({EventType::kAdded, object, nullptr, object->revision()});
+    else if (old->second->revision() != object->revision()) tell({EventType::kModified, object, old->second, object->revision()});
   }
+  for (const auto& [key, object] : before) {
+    if (!objects_.contains(key)) tell({EventType::kDeleted, object, object, revision});
+  }
+  lock.unlock();
+  for (const Subscription& s : lost) s.sink->on_lost();
 }
 
 void Cacher::apply(const datastore::Event& event) {
@@ -189,6 +200,7 @@ Status Hub::load_and_watch() {
 
 void Hub::stop() {
   stopping_ = true;
+  reloads_.stop();
   watch_.reset();
   std::lock_guard lock(wait_mutex_);
   wait_.notify_all();
@@ -206,8 +218,18 @@ void Hub::on_progress(Revision revision) { advance(revision); }
 
 void Hub::on_end(const datastore::WatchEnd& end) {
   if (stopping_) return;
-  // The cache cannot be trusted any more; the process is restarted by its supervisor and loads afresh.
-  log::error("apiserver", "the watch on the store ended: {}", end.status.to_string());
+  // Nothing can be read from the caches until they are loaded again: reads wait. Not from here: this is the store's thread.
+  log::warn("apiserver", "the watch on the store ended, so everything is loaded again: {}", end.status.to_string());
+  reloads_.spawn("reload", [this](StopToken stop) { reload(stop); });
+}
+
+void Hub::reload(const StopToken& stop) {
+  for (Duration pause = std::chrono::milliseconds(100); !stop.stopped(); pause = std::min<Duration>(pause * 2, std::chrono::seconds(10))) {
+    const Status status = load_and_watch();
+    if (status.ok()) return;
+    log::error("apiserver", "the store cannot be loaded: {}", status.to_string());
+    if (stop.wait_for(pause)) return;
+  }
 }
 
 void Hub::advance(Revision revision) {

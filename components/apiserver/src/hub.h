@@ -20,6 +20,7 @@
 
 #include "engenho/base/clock.h"
 #include "engenho/base/status.h"
+#include "engenho/base/threads.h"
 #include "engenho/datastore/store.h"
 #include "object.h"
 
@@ -43,6 +44,8 @@ class EventSink {
   virtual bool on_event(const CacheEvent& event) = 0;
   // Everything up to `revision` has been delivered. `initial_end`: the initial state is complete.
   virtual bool on_bookmark(Revision revision, bool initial_end) = 0;
+  // Events are missing from here on, so the client must begin anew; nothing more comes. Not under the cacher's lock.
+  virtual void on_lost() = 0;
 };
 
 class Cacher {
@@ -73,6 +76,7 @@ class Cacher {
 
   // Called by the hub only.
   void apply(const datastore::Event& event);
+  // What the store has at `revision`. On a later call the hooks see the difference, and the watches are lost.
   void load(std::vector<ObjectPtr> objects, Revision revision);
   const std::string& prefix() const { return prefix_; }
   // Called on the delivery thread after each change, before the sinks. Set before the hub starts.
@@ -118,6 +122,7 @@ class Hub final : private datastore::WatchSink {
   void advance(Revision revision);
   Cacher* cacher_of(std::string_view key);
   Status load_and_watch();
+  void reload(const StopToken& stop);
 
   datastore::Store& store_;
   const size_t ring_bytes_;
@@ -129,6 +134,7 @@ class Hub final : private datastore::WatchSink {
   std::atomic<int> waiters_{0};
   std::unique_ptr<datastore::Watch> watch_;
   std::atomic<bool> stopping_{false};
+  TaskGroup reloads_{"hub"};
 };
 
 }  // namespace engenho::apiserver

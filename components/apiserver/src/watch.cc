@@ -39,6 +39,10 @@ class HttpWatch final : public EventSink {
     return context_->exchange->write(encode_event_value(*context_, "BOOKMARK", object));
   }
 
+  void on_lost() override {
+    if (!ended_.exchange(true)) context_->exchange->finish();
+  }
+
   void end() {
     cacher_.unwatch(this);
     if (!ended_.exchange(true)) context_->exchange->finish();
