@@ -36,7 +36,7 @@ struct StreamPair {
 class Run {
  public:
   Run(const Options& options, std::string dir)
-      : options_(options), ours_(engenho_peer(options.engenho, dir)), theirs_(etcd_peer(options.etcd, dir)), generate_(options.seed) {}
+      : options_(options), ours_(engenho_peer(options.engenho, dir, false)), theirs_(etcd_peer(options.etcd, dir, false)), generate_(options.seed) {}
 
   int go();
 

@@ -62,7 +62,7 @@ Status start_peer(Peer& peer) {
   }
 }
 
-Peer etcd_peer(const std::string& program, const std::string& dir) {
+Peer etcd_peer(const std::string& program, const std::string& dir, bool fsync) {
   Peer peer;
   peer.name = "etcd";
   const std::string client = "127.0.0.1:" + std::to_string(free_port()), other = "127.0.0.1:" + std::to_string(free_port());
@@ -71,16 +71,18 @@ Peer etcd_peer(const std::string& program, const std::string& dir) {
   // Cluster and member come from the names and URLs; compaction only when asked for.
   peer.argv = {program, "--name", "one", "--data-dir", dir + "/etcd", "--listen-client-urls", "http://" + client, "--advertise-client-urls",
                "http://" + client, "--listen-peer-urls", "http://" + other, "--initial-advertise-peer-urls", "http://" + other,
-               "--initial-cluster", "one=http://" + other, "--log-level", "error", "--unsafe-no-fsync", "--max-request-bytes", "1572864"};
+               "--initial-cluster", "one=http://" + other, "--log-level", "error", "--max-request-bytes", "1572864", "--quota-backend-bytes", "8589934592"};
+  if (!fsync) peer.argv.push_back("--unsafe-no-fsync");
   return peer;
 }
 
-Peer engenho_peer(const std::string& program, const std::string& dir) {
+Peer engenho_peer(const std::string& program, const std::string& dir, bool tcp) {
   Peer peer;
   peer.name = "engenho";
-  peer.address = "unix:" + dir + "/engenho.sock";
+  const std::string port = "127.0.0.1:" + std::to_string(free_port());
+  peer.address = tcp ? "ipv4:" + port : "unix:" + dir + "/engenho.sock";
   peer.log_file = dir + "/engenho.log";
-  peer.argv = {program, "datastore", "--data-dir", dir + "/engenho", "--listen-client", "unix://" + dir + "/engenho.sock",
+  peer.argv = {program, "datastore", "--data-dir", dir + "/engenho", "--listen-client", tcp ? "http://" + port : "unix://" + dir + "/engenho.sock",
                "--auto-compaction-interval", "0", "--auto-compaction-revisions", "0"};
   return peer;
 }

@@ -31,8 +31,8 @@ struct Peer {
 Status start_peer(Peer& peer);
 
 // etcd (3.4 or 3.5) with its data below `dir`, listening at a free port of loopback.
-Peer etcd_peer(const std::string& program, const std::string& dir);
-// `engenho datastore` with its data below `dir`, on a Unix socket.
-Peer engenho_peer(const std::string& program, const std::string& dir);
+Peer etcd_peer(const std::string& program, const std::string& dir, bool fsync);
+// `engenho datastore` with its data below `dir`, on a Unix socket or a free port of loopback. It always syncs.
+Peer engenho_peer(const std::string& program, const std::string& dir, bool tcp);
 
 }  // namespace engenho::datastore::differential

@@ -135,6 +135,7 @@ Status Database::open_rocksdb(const RocksdbOptions& options) {
   auto cache = rocksdb::NewLRUCache(cache_options);
 
   rocksdb::DBOptions db;
+  if (options.env) db.env = options.env;
   db.create_if_missing = true;
   db.create_missing_column_families = true;
   db.info_log = relay_;

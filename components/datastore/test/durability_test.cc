@@ -94,7 +94,10 @@ TEST_CASE("what was acknowledged before kill -9 is there, whole, and no revision
   TempDir dir;
   std::mt19937_64 random(engenho::testing::seed());
   std::map<Revision, std::string> acknowledged;
-  for (int round = 0; round < 4; ++round) {
+  // ENGENHO_TEST_ROUNDS: more of them, for make soak.
+  const char* given = std::getenv("ENGENHO_TEST_ROUNDS");
+  const int rounds = given ? std::max(1, std::atoi(given)) : 4;
+  for (int round = 0; round < rounds; ++round) {
     int ends[2];
     REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
     const pid_t pid = start_child("the child that is killed", dir.path(), ends[1]);

@@ -10,11 +10,16 @@
 #include "engenho/base/clock.h"
 #include "engenho/datastore/store.h"
 
+namespace rocksdb {
+class Env;
+}
+
 namespace engenho::datastore {
 
 struct RocksdbOptions {
   std::string dir;                       // made with mode 0700 when absent
   Clock* clock = nullptr;                // Clock::real() when null; must outlive the store
+  rocksdb::Env* env = nullptr;           // RocksDB's files go through it: tests have one with faults. Null: the system's
   bool fsync = true;                     // false only for tests: an acknowledged write may then be lost with the machine
 
   // Memory. All of it together stays near the sum of these.
