@@ -25,6 +25,7 @@ target_include_directories(lib_nlroute INTERFACE /usr/include/libnl3)
 static_library(lib_rocksdb rocksdb snappy lz4 zstd bz2 z)
 target_link_libraries(lib_rocksdb INTERFACE Threads::Threads dl)
 static_library(lib_z z)
+static_library(lib_re2 re2)
 
 # gRPC: the archives in the order that pkg-config gives.
 pkg_check_modules(GRPC REQUIRED grpc++ protobuf)

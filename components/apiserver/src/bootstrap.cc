@@ -34,7 +34,7 @@ class Bootstrapper {
     const std::string ns(object.str_at({"metadata", "namespace"})), name(object.str_at({"metadata", "name"}));
     if (resource->cacher->get(resource->store_key(ns, name)) != nullptr) return {};
     ENGENHO_RETURN_IF_ERROR(schema::decode(*resource->schema, object));
-    catalog::apply_all_defaults(*resource->builtin, object);
+    catalog::apply_all_defaults(*resource->facts, object);
     context_.resource = resource;
     context_.info.namespace_ = ns;
     auto created = rest_.create(context_, *resource, std::move(object), {});

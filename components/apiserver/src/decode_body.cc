@@ -18,9 +18,14 @@ std::string gv_text(std::string_view group, std::string_view version) {
   return group.empty() ? std::string(version) : std::string(group) + "/" + std::string(version);
 }
 
+// The Go package of a group's internal types: "authentication" of authentication.k8s.io.
+std::string go_package(std::string_view group) { return group.empty() ? "core" : std::string(group.substr(0, group.find('.'))); }
+
 void apply_defaults_of(std::string_view group, std::string_view version, std::string_view kind, Value& object) {
   if (const catalog::Resource* r = catalog::find_kind(group, version, kind)) catalog::apply_all_defaults(*r, object);
 }
+
+}  // namespace
 
 std::string quoted_body(std::string_view body) {
   // What does not look like JSON is shown as hexadecimal; long texts are cut.
@@ -32,7 +37,11 @@ std::string quoted_body(std::string_view body) {
   return std::string(body.substr(0, kShown));
 }
 
-}  // namespace
+std::string not_an_object(const Value& document) {
+  const std::string what = document.is_number() ? "number" : std::string(json::type_name(document.type()));
+  return "json: cannot unmarshal " + what + " into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
+         "\"json:\\\"kind,omitempty\\\"\" }";
+}
 
 Result<json::Parsed> read_document(Context& context, Media media) {
   const std::string& body = context.request().body;
@@ -92,12 +101,8 @@ Result<DecodedBody> decode_body(Context& context, std::string_view group, std::s
   Value& document = parsed->value;
   if (document.is_null()) document = json::Object();
   if (!document.is_object()) {
-    const std::string what = document.is_number() ? "number" : std::string(json::type_name(document.type()));
-    return err(bad_request("the object provided is unrecognized (must be of type " + std::string(kind) +
-                           "): couldn't get version/kind; json parse error: json: cannot unmarshal " + what +
-                           " into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
-                           "\"json:\\\"kind,omitempty\\\"\" } (" +
-                           quoted_body(context.request().body) + ")"));
+    return err(bad_request("the object provided is unrecognized (must be of type " + std::string(kind) + "): couldn't get version/kind; json parse error: " +
+                           not_an_object(document) + " (" + quoted_body(context.request().body) + ")"));
   }
   const std::string wanted_version = gv_text(group, version);
   const std::string have_version(document.str_at({"apiVersion"}));
@@ -117,16 +122,19 @@ Result<DecodedBody> decode_body(Context& context, std::string_view group, std::s
                              wanted_version + ")"));
     }
     return err(bad_request(std::string(k) + " in version \"" + std::string(v) + "\" cannot be handled as a " + std::string(kind) +
-                           ": converting (" + std::string(g) + "." + std::string(k) + ") to (" + std::string(group) + "." +
+                           ": converting (" + std::string(v) + "." + std::string(k) + ") to (" + go_package(group) + "." +
                            std::string(kind) + "): unknown conversion"));
   }
   DecodedBody out;
   out.reset_managed = is_managed_reset(document);
-  std::vector<std::string> strict;
-  for (const std::string& path : parsed->duplicate_keys) strict.push_back("duplicate field \"" + path + "\"");
-  std::vector<std::string> unknown;
+  std::vector<std::string> strict, unknown;
   if (Status s = schema::decode(schema, document, &unknown); !s.ok()) return err(bad_request(prefix + s.message()));
-  for (std::string& u : unknown) strict.push_back(std::move(u));
+  if (media == Media::kJson) {
+    strict = schema::strict_errors_in_order(context.request().body, unknown, parsed->duplicate_keys);
+  } else {
+    for (const std::string& path : parsed->duplicate_keys) strict.push_back("duplicate field \"" + path + "\"");
+    for (std::string& u : unknown) strict.push_back(std::move(u));
+  }
   ENGENHO_TRY(report_strict(context, mode, prefix, strict));
   document["apiVersion"] = wanted_version;
   document["kind"] = kind;
@@ -135,19 +143,20 @@ Result<DecodedBody> decode_body(Context& context, std::string_view group, std::s
   return out;
 }
 
-Result<DecodedBody> decode_patched(Context& context, const ResourceDef& resource, Value document, std::vector<std::string> strict) {
+Result<DecodedBody> decode_patched(Context& context, const ResourceDef& resource, Value document, std::vector<std::string> strict,
+                                   const std::function<std::string()>& shown) {
   ENGENHO_ASSIGN(const FieldValidation mode, field_validation(context));
+  auto refused = [&](std::string why) {
+    schema::FieldErrors errors;
+    errors.add(schema::FieldErrorType::kInvalid, "patch", shown(), std::move(why));
+    return err(errors.to_status("", "", ""));
+  };
   DecodedBody out;
   out.reset_managed = is_managed_reset(document);
   std::vector<std::string> unknown;
-  const Value before = document;
-  if (Status s = schema::decode(*resource.schema, document, &unknown); !s.ok()) {
-    schema::FieldErrors errors;
-    Value shown = before;
-    errors.add(schema::FieldErrorType::kInvalid, "patch", json::dump(shown), s.message());
-    return err(errors.to_status("", "", ""));
-  }
+  if (Status s = schema::decode(*resource.schema, document, &unknown); !s.ok()) return refused(s.message());
   for (std::string& u : unknown) strict.push_back(std::move(u));
+  if (mode == FieldValidation::kStrict && !strict.empty()) return refused("strict decoding error: " + join(strict, ", "));
   ENGENHO_TRY(report_strict(context, mode, "", strict));
   document["apiVersion"] = resource.api_version();
   document["kind"] = resource.kind;
@@ -203,17 +212,20 @@ Result<DeleteOptions> delete_options(Context& context) {
   if (!body.empty()) {
     ENGENHO_ASSIGN(const Media media, content_media(context.request().headers.get("Content-Type")));
     auto parsed = read_document(context, media);
-    if (!parsed) return err(bad_request(parsed.error().message()));
+    const std::string unreadable = media == Media::kProtobuf ? "" : "couldn't get version/kind; json parse error: ";
+    if (!parsed) return err(bad_request(unreadable + parsed.error().message()));
     document = std::move(parsed->value);
-    if (!document.is_object()) document = json::Object();
+    if (document.is_null()) document = json::Object();
+    if (!document.is_object()) return err(bad_request(unreadable + not_an_object(document)));
     const std::string_view kind = document.str_at({"kind"});
     if (!kind.empty() && kind != "DeleteOptions") {
-      return err(bad_request("decoded object cannot be converted to DeleteOptions"));
+      return err(bad_request("no kind \"" + std::string(kind) + "\" is registered for version \"" + std::string(document.str_at({"apiVersion"}, "v1")) +
+                             "\" in scheme \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\""));
     }
     const schema::Schema* schema = catalog::find_schema("v1", "DeleteOptions");
     if (schema != nullptr) {
       if (Status s = schema::decode(*schema, document); !s.ok()) {
-        return err(bad_request("DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: " + s.message()));
+        return err(bad_request(s.message()));
       }
     }
   } else {
@@ -247,7 +259,8 @@ Result<DeleteOptions> delete_options(Context& context) {
     errors.invalid("propagationPolicy", out.propagation, "orphanDependents and deletionPropagation cannot be both set");
   }
   if (has_policy && out.propagation != "Orphan" && out.propagation != "Background" && out.propagation != "Foreground") {
-    errors.not_supported("propagationPolicy", out.propagation, {"Background", "Foreground", "Orphan", "nil"});
+    errors.add(schema::FieldErrorType::kNotSupported, "propagationPolicy", out.propagation,
+               "supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"");
   }
   if (const Value* dry = document.get("dryRun")) {
     for (const Value& d : dry->items()) {

@@ -1,5 +1,6 @@
 #include "discovery.h"
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 
@@ -14,6 +15,44 @@ namespace {
 
 using json::Value;
 
+// A group as it is served: built-in resources and custom ones.
+struct ServedVersion {
+  std::string version;
+  std::vector<const catalog::Resource*> resources;
+  std::vector<ResourcePtr> held;  // keeps the custom ones alive
+};
+struct ServedGroup {
+  std::string name;
+  std::vector<ServedVersion> versions;
+};
+
+std::vector<ServedGroup> served_groups(const ResourceTable& table) {
+  std::vector<ServedGroup> out;
+  auto custom = table.custom_groups();
+  for (const catalog::Group& g : catalog::groups()) {
+    if (!is_served(g) && !custom.contains(std::string(g.name))) continue;
+    ServedGroup group{std::string(g.name), {}};
+    for (const catalog::GroupVersion& gv : g.versions) {
+      if (!is_served(gv)) continue;
+      ServedVersion version{std::string(gv.version), {}, {}};
+      for (const catalog::Resource& r : gv.resources) version.resources.push_back(&r);
+      group.versions.push_back(std::move(version));
+    }
+    out.push_back(std::move(group));
+  }
+  for (const auto& [name, versions] : custom) {
+    auto it = std::find_if(out.begin(), out.end(), [&, n = name](const ServedGroup& g) { return g.name == n; });
+    if (it == out.end()) it = out.insert(out.end(), ServedGroup{name, {}});
+    for (const std::string& v : versions) {
+      auto at = std::find_if(it->versions.begin(), it->versions.end(), [&](const ServedVersion& x) { return x.version == v; });
+      if (at == it->versions.end()) at = it->versions.insert(it->versions.end(), ServedVersion{v, {}, {}});
+      at->held = table.custom_resources(name, v);
+      for (const ResourcePtr& r : at->held) at->resources.push_back(r->facts);
+    }
+  }
+  return out;
+}
+
 json::Array strings(std::span<const std::string_view> list) {
   json::Array out;
   for (std::string_view s : list) out.push_back(s);
@@ -21,20 +60,19 @@ json::Array strings(std::span<const std::string_view> list) {
 }
 
 std::string storage_version_hash(const catalog::Resource& r) {
-  const catalog::Resource& s = catalog::storage_resource(r);
+  const catalog::Resource& s = catalog::find_resource(r.group, r.plural) != nullptr ? catalog::storage_resource(r) : r;
   const std::string gvk = std::string(s.group) + "/" + std::string(s.version) + "/" + std::string(s.kind);
   return base64_encode(sha256(gvk).substr(0, 8));
 }
 
-Value group_document(const catalog::Group& g) {
+Value group_document(const ServedGroup& g) {
   Value out = json::Object();
   out["name"] = g.name;
   json::Array versions;
-  for (const catalog::GroupVersion& gv : g.versions) {
-    if (!is_served(gv)) continue;
+  for (const ServedVersion& served : g.versions) {
     Value v = json::Object();
-    v["groupVersion"] = gv.api_version;
-    v["version"] = gv.version;
+    v["groupVersion"] = g.name + "/" + served.version;
+    v["version"] = served.version;
     versions.push_back(std::move(v));
   }
   out["preferredVersion"] = versions.empty() ? Value(json::Object()) : versions[0];
@@ -44,8 +82,8 @@ Value group_document(const catalog::Group& g) {
 
 }  // namespace
 
-Discovery::Discovery(std::string server_address, ServerVersion version)
-    : server_address_(std::move(server_address)), version_(std::move(version)) {}
+Discovery::Discovery(std::string server_address, ServerVersion version, const ResourceTable& table)
+    : server_address_(std::move(server_address)), version_(std::move(version)), table_(table) {}
 
 Value Discovery::api_versions() const {
   Value out = json::Object();
@@ -63,27 +101,37 @@ Value Discovery::group_list() const {
   out["kind"] = "APIGroupList";
   out["apiVersion"] = "v1";
   json::Array& groups = out["groups"].make_array();
-  for (const catalog::Group& g : catalog::groups()) {
-    if (!g.name.empty() && is_served(g)) groups.push_back(group_document(g));
+  for (const ServedGroup& g : served_groups(table_)) {
+    if (!g.name.empty()) groups.push_back(group_document(g));
   }
   return out;
 }
 
 Value Discovery::group(std::string_view name) const {
-  Value out = group_document(*catalog::find_group(name));
+  Value out = json::Object();
+  for (const ServedGroup& g : served_groups(table_)) {
+    if (g.name == name) out = group_document(g);
+  }
   out["kind"] = "APIGroup";
   out["apiVersion"] = "v1";
   return out;
 }
 
 Value Discovery::resource_list(std::string_view group, std::string_view version) const {
-  const catalog::GroupVersion& gv = *catalog::find_group_version(group, version);
   Value out = json::Object();
   out["kind"] = "APIResourceList";
   if (!group.empty()) out["apiVersion"] = "v1";
-  out["groupVersion"] = gv.api_version;
-  std::map<std::string, Value> resources;  // sorted by name, as upstream lists them
-  for (const catalog::Resource& r : gv.resources) {
+  out["groupVersion"] = catalog::join_api_version(group, version);
+  std::vector<std::pair<std::string, Value>> resources;
+  ServedVersion served;
+  for (ServedGroup& g : served_groups(table_)) {
+    for (ServedVersion& v : g.versions) {
+      if (g.name == group && v.version == version) served = std::move(v);
+    }
+  }
+  const bool custom = !served.held.empty();
+  for (const catalog::Resource* each : served.resources) {
+    const catalog::Resource& r = *each;
     Value item = json::Object();
     item["name"] = r.plural;
     item["singularName"] = r.singular;
@@ -93,8 +141,10 @@ Value Discovery::resource_list(std::string_view group, std::string_view version)
     if (!r.short_names.empty()) item["shortNames"] = strings(r.short_names);
     if (!r.categories.empty()) item["categories"] = strings(r.categories);
     if (r.persisted()) item["storageVersionHash"] = storage_version_hash(r);
-    resources.emplace(r.plural, std::move(item));
-    for (const catalog::Subresource& s : r.subresources) {
+    resources.emplace_back(r.plural, std::move(item));
+    auto subresources = std::vector<catalog::Subresource>(r.subresources.begin(), r.subresources.end());
+    if (custom) std::reverse(subresources.begin(), subresources.end());  // status before scale
+    for (const catalog::Subresource& s : subresources) {
       Value sub = json::Object();
       const std::string name = std::string(r.plural) + "/" + std::string(s.name);
       sub["name"] = name;
@@ -109,9 +159,11 @@ Value Discovery::resource_list(std::string_view group, std::string_view version)
         sub["group"] = s.group;
         sub["version"] = s.version;
       }
-      resources.emplace(name, std::move(sub));
+      resources.emplace_back(name, std::move(sub));
     }
   }
+  // Sorted by name, as upstream lists built-in ones.
+  if (!custom) std::sort(resources.begin(), resources.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   json::Array& list = out["resources"].make_array();
   for (auto& [name, r] : resources) list.push_back(std::move(r));
   return out;
@@ -123,24 +175,24 @@ Value Discovery::aggregated(bool core, const std::string& version) const {
   out["apiVersion"] = "apidiscovery.k8s.io/" + version;
   out["metadata"] = json::Object();
   json::Array& items = out["items"].make_array();
-  for (const catalog::Group& g : catalog::groups()) {
-    if (g.name.empty() != core || !is_served(g)) continue;
+  for (const ServedGroup& g : served_groups(table_)) {
+    if (g.name.empty() != core) continue;
     Value group = json::Object();
     group["metadata"] = json::Object();
     if (!core) group["metadata"]["name"] = g.name;
     json::Array& versions = group["versions"].make_array();
-    for (const catalog::GroupVersion& gv : g.versions) {
-      if (!is_served(gv)) continue;
+    for (const ServedVersion& gv : g.versions) {
       Value v = json::Object();
       v["version"] = gv.version;
       v["freshness"] = "Current";
       json::Array& resources = v["resources"].make_array();
-      for (const catalog::Resource& r : gv.resources) {
+      for (const catalog::Resource* each : gv.resources) {
+        const catalog::Resource& r = *each;
         Value item = json::Object();
         item["resource"] = r.plural;
         Value kind = json::Object();
-        kind["group"] = "";
-        kind["version"] = "";
+        kind["group"] = gv.held.empty() ? "" : g.name;
+        kind["version"] = gv.held.empty() ? "" : gv.version;
         kind["kind"] = r.kind;
         item["responseKind"] = kind;
         item["scope"] = r.namespaced ? "Namespaced" : "Cluster";
@@ -265,12 +317,11 @@ bool Discovery::handle(Context& context) const {
     send_document(context, 200, resource_list("", parts[1]));
     return true;
   }
-  if (parts[0] == "apis" && parts.size() == 2 && !parts[1].empty() && catalog::find_group(parts[1]) && is_served(*catalog::find_group(parts[1]))) {
+  if (parts[0] == "apis" && parts.size() == 2 && !parts[1].empty() && table_.has_group(parts[1])) {
     send_document(context, 200, group(parts[1]));
     return true;
   }
-  if (parts[0] == "apis" && parts.size() == 3 && catalog::find_group_version(parts[1], parts[2]) &&
-      is_served(*catalog::find_group_version(parts[1], parts[2]))) {
+  if (parts[0] == "apis" && parts.size() == 3 && table_.has_group_version(parts[1], parts[2])) {
     send_document(context, 200, resource_list(parts[1], parts[2]));
     return true;
   }

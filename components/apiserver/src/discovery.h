@@ -14,8 +14,8 @@ struct ServerVersion {
 
 class Discovery {
  public:
-  Discovery(std::string server_address, ServerVersion version);
-  // Answers paths of discovery; false for others. Discovery never changes while only built-ins are served.
+  Discovery(std::string server_address, ServerVersion version, const ResourceTable& table);
+  // Answers paths of discovery; false for others.
   bool handle(Context& context) const;
 
  private:
@@ -28,6 +28,7 @@ class Discovery {
   void openapi_document(Context& context, std::string_view rest) const;
   std::string server_address_;
   ServerVersion version_;
+  const ResourceTable& table_;
 };
 
 }  // namespace engenho::apiserver

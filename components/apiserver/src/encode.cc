@@ -7,6 +7,7 @@
 #include "engenho/http/gzip.h"
 #include "engenho/schema/api_errors.h"
 #include "engenho/schema/protobuf.h"
+#include "custom_resources.h"
 #include "printers.h"
 
 namespace engenho::apiserver {
@@ -89,7 +90,8 @@ std::string frame(std::string_view bytes) {
 }
 
 std::string version_key(const ResourceDef& resource, Media media) {
-  return std::string(media_type(media)) + " " + resource.api_version();
+  // What a definition says changes what its stored objects look like.
+  return std::string(media_type(media)) + " " + resource.api_version() + (resource.custom != nullptr ? " " + std::to_string(resource.custom->generation) : "");
 }
 
 // The object's bytes in the accepted encoding, shared between all clients that accept the same.
@@ -99,7 +101,9 @@ Bytes object_bytes(const Context& context, const ObjectPtr& object) {
   if (media == Media::kJson && resource.stored_as_served()) return object->json();
   return object->encoding(version_key(resource, media), [&](const Object& o) {
     const json::Value value = served_value(resource, o);
-    return media == Media::kJson ? json::dump(value) : protobuf_of(value);
+    if (media != Media::kJson) return protobuf_of(value);
+    auto text = with_resource_version(encode_for_store(value), o.revision());
+    return text ? std::move(*text) : json::dump(value);
   });
 }
 
@@ -107,7 +111,7 @@ Bytes object_bytes(const Context& context, const ObjectPtr& object) {
 
 json::Value served_value(const ResourceDef& resource, const Object& object) {
   json::Value value = object.value();
-  if (!resource.stored_as_served()) (void)catalog::convert(value, resource.group, resource.version);
+  if (!resource.stored_as_served()) (void)resource.to_served(value);
   return value;
 }
 
@@ -183,7 +187,7 @@ void send_list(Context& context, const std::vector<ObjectPtr>& objects, const Li
   const ResourceDef& resource = *context.resource;
   json::Value metadata = json::Object();
   metadata["resourceVersion"] = std::to_string(meta.revision);
-  if (!meta.continue_token.empty()) metadata["continue"] = meta.continue_token;
+  if (!meta.continue_token.empty() || resource.custom != nullptr) metadata["continue"] = meta.continue_token;
   if (meta.remaining >= 0) metadata["remainingItemCount"] = meta.remaining;
 
   if (context.accepted.transform == Transform::kTable) {
@@ -202,7 +206,12 @@ void send_list(Context& context, const std::vector<ObjectPtr>& objects, const Li
     json::Array& items = list["items"].make_array();
     for (const ObjectPtr& o : objects) {
       json::Value value = served_value(resource, *o);
-      if (partial) value = partial_metadata(value, context.accepted.transform_version);
+      if (partial) {
+        value = partial_metadata(value, context.accepted.transform_version);
+      } else if (resource.custom == nullptr && context.accepted.media != Media::kProtobuf) {
+        value.as_object().erase("apiVersion");
+        value.as_object().erase("kind");
+      }
       items.push_back(std::move(value));
     }
     send_bytes(context, 200, media_type(context.accepted.media), http::Body(encode_value(context.accepted, list)));
@@ -211,13 +220,18 @@ void send_list(Context& context, const std::vector<ObjectPtr>& objects, const Li
   // The common case: the objects' own bytes, nothing parsed, nothing copied.
   http::Body body("{\"kind\":\"" + resource.list_kind + "\",\"apiVersion\":\"" + resource.api_version() +
                   "\",\"metadata\":" + json::dump(metadata) + ",\"items\":[");
-  body.reserve(objects.size() * 2 + 2);
+  body.reserve(objects.size() * 3 + 2);
   bool first = true;
   for (const ObjectPtr& o : objects) {
     if (!first) body.append_fixed(",");
     first = false;
+    // The list says what its items are; only custom resources repeat it.
     Bytes bytes = object_bytes(context, o);
-    const std::string_view view = *bytes;
+    std::string_view view = *bytes;
+    if (const size_t at = resource.custom == nullptr ? view.substr(0, 1024).find("\"metadata\":{") : 0; at != 0 && at != std::string_view::npos) {
+      body.append_fixed("{");
+      view.remove_prefix(at);
+    }
     body.append(std::move(bytes), view);
   }
   body.append_fixed("]}\n");

@@ -1,8 +1,10 @@
 #include "field_selectors.h"
 
+#include <algorithm>
 #include <map>
 
 #include "engenho/base/bytes.h"
+#include "custom_resources.h"
 
 namespace engenho::apiserver {
 
@@ -30,9 +32,9 @@ using Names = std::vector<std::string_view>;
 const Names* selectable(const ResourceDef& r) {
   static const std::map<std::string, Names, std::less<>> kFields = {
       {"/pods", {"spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork",
-                 "status.phase", "status.podIP", "status.podIPs", "status.nominatedNodeName"}},
+                 "spec.host", "status.phase", "status.podIP", "status.podIPs", "status.nominatedNodeName"}},
       {"/nodes", {"spec.unschedulable"}},
-      {"/namespaces", {"status.phase", "name"}},
+      {"/namespaces", {"status.phase"}},
       {"/secrets", {"type"}},
       {"/replicationcontrollers", {"status.replicas"}},
       {"/services", {"spec.clusterIP", "spec.type"}},
@@ -47,7 +49,6 @@ const Names* selectable(const ResourceDef& r) {
       {"certificates.k8s.io/podcertificaterequests", {"spec.signerName", "spec.podName", "spec.nodeName"}},
       {"networking.k8s.io/ipaddresses", {}},
       {"resource.k8s.io/resourceslices", {"spec.nodeName", "spec.driver"}},
-      {"apps/replicasets", {"status.replicas"}},
   };
   auto it = kFields.find(r.group + "/" + r.plural);
   return it == kFields.end() ? nullptr : &it->second;
@@ -55,7 +56,6 @@ const Names* selectable(const ResourceDef& r) {
 
 std::string special(const ResourceDef& r, std::string_view field, const Value& object, bool& known) {
   known = true;
-  if (r.plural == "namespaces" && field == "name") return std::string(object.str_at({"metadata", "name"}));
   if (r.plural == "jobs" && field == "status.successful") {
     const Value* n = object.at({"status", "succeeded"});
     return n == nullptr ? "0" : plain(n);
@@ -64,15 +64,12 @@ std::string special(const ResourceDef& r, std::string_view field, const Value& o
     const Value* v = object.at({"spec", "hostNetwork"});
     return v != nullptr && v->bool_or(false) ? "true" : "false";
   }
-  if (r.plural == "pods" && field == "status.podIPs") {
-    const Value* ips = object.at({"status", "podIPs"});
-    return ips != nullptr && !ips->items().empty() ? std::string(ips->items()[0].str_at({"ip"})) : "";
-  }
+  if (r.plural == "pods" && field == "spec.host") return std::string(object.str_at({"spec", "nodeName"}));  // its old name
   if (r.plural == "nodes" && field == "spec.unschedulable") {
     const Value* v = object.at({"spec", "unschedulable"});
     return v != nullptr && v->bool_or(false) ? "true" : "false";
   }
-  if ((r.plural == "replicationcontrollers" || r.plural == "replicasets") && field == "status.replicas") {
+  if (r.plural == "replicationcontrollers" && field == "status.replicas") {
     const Value* n = object.at({"status", "replicas"});
     return n == nullptr ? "0" : plain(n);
   }
@@ -90,17 +87,15 @@ Status check_field_selector(const ResourceDef& resource, const std::vector<schem
   const Names* names = selectable(resource);
   for (const schema::FieldRequirement& r : requirements) {
     if (r.field == "metadata.name" || (r.field == "metadata.namespace" && (resource.namespaced || resource.group == "resource.k8s.io"))) continue;
-    bool known = false;
+    bool known = resource.custom != nullptr && std::find(resource.custom->selectable_fields.begin(), resource.custom->selectable_fields.end(), r.field) !=
+                                                   resource.custom->selectable_fields.end();
     if (names != nullptr) {
       for (std::string_view n : *names) known = known || n == r.field;
     }
     if (!known) {
-      const bool own_text = names != nullptr && !names->empty();
-      return bad_request("Unable to find \"" + catalog::join_api_version(resource.group, resource.version) + ", Resource=" + resource.plural +
-                         "\" that match label selector \"\", field selector \"" + r.field + (r.equal ? "=" : "!=") + r.value +
-                         "\": " + (own_text ? "field label not supported: " + r.field
-                                            : "\"" + r.field + "\" is not a known field selector: only \"metadata.name\"" +
-                                                  (resource.namespaced ? ", \"metadata.namespace\"" : ", \"metadata.namespace\"")));
+      const bool own_text = resource.custom != nullptr || (names != nullptr && !names->empty());
+      return bad_request(own_text ? "field label not supported: " + r.field
+                                  : "\"" + r.field + "\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
     }
   }
   return {};

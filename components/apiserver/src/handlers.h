@@ -25,6 +25,11 @@ void handle_patch(const std::shared_ptr<Context>& context, Services& services);
 void handle_delete(const std::shared_ptr<Context>& context, Services& services);
 void handle_delete_collection(const std::shared_ptr<Context>& context, Services& services);
 
+// What a list and a deletecollection may ask for: resourceVersionMatch with its rules.
+Status check_list_options(const Context& context);
+// The token with which a list goes on after `last`.
+std::string continue_after(const Context& context, Revision revision, const Object& last);
+
 // Whether the request can be answered from memory without waiting: on the I/O thread.
 bool is_quick(const Context& context, const Rest& rest);
 

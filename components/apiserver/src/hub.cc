@@ -72,6 +72,12 @@ void Cacher::bookmark_all(Revision revision) {
 
 void Cacher::load(std::vector<ObjectPtr> objects, Revision revision) {
   std::unique_lock lock(mutex_);
+  const std::list<Subscription> lost = fill(std::move(objects), revision);
+  lock.unlock();
+  for (const Subscription& s : lost) s.sink->on_lost();
+}
+
+std::list<Cacher::Subscription> Cacher::fill(std::vector<ObjectPtr> objects, Revision revision) {
   std::map<std::string, ObjectPtr, std::less<>> before = std::exchange(objects_, {});
   for (ObjectPtr& o : objects) {
     std::string key = o->key();
@@ -79,8 +85,8 @@ void Cacher::load(std::vector<ObjectPtr> objects, Revision revision) {
   }
   ring_.clear();
   ring_bytes_ = 0;
-  floor_ = last_ = revision;
-  const std::list<Subscription> lost = std::exchange(sinks_, {});
+  floor_ = last_ = loaded_ = revision;
+  std::list<Subscription> lost = std::exchange(sinks_, {});
   auto tell = [this](const CacheEvent& event) {
     for (const auto& hook : hooks_) hook(event);
   };
@@ -92,12 +98,43 @@ void Cacher::load(std::vector<ObjectPtr> objects, Revision revision) {
   for (const auto& [key, object] : before) {
     if (!objects_.contains(key)) tell({EventType::kDeleted, object, object, revision});
   }
-  lock.unlock();
-  for (const Subscription& s : lost) s.sink->on_lost();
+  return lost;
+}
+
+namespace {
+
+// Everything under `request`'s range, page by page: a large store is never in memory twice.
+Status each_stored(datastore::Store& store, datastore::ListRequest request, const std::function<void(ObjectPtr)>& fn) {
+  request.limit = 1000;
+  for (;;) {
+    auto page = store.list(request);
+    if (!page) return page.error();
+    for (const datastore::KeyValue& kv : page->kvs) {
+      auto object = Object::make(kv.key, *kv.value, kv.mod_revision);
+      if (object) fn(std::move(*object));
+      else log::error("apiserver", "{} is left out: {}", kv.key, object.error().message());
+    }
+    if (!page->more || page->kvs.empty()) return {};
+    request.range.start = page->kvs.back().key + '\0';
+  }
+}
+
+}  // namespace
+
+Status Cacher::load_late(datastore::Store& store) {
+  std::unique_lock lock(mutex_);
+  datastore::ListRequest request;
+  request.range = datastore::KeyRange::prefix(prefix_);
+  request.revision = store.revision();
+  std::vector<ObjectPtr> objects;
+  ENGENHO_RETURN_IF_ERROR(each_stored(store, request, [&](ObjectPtr o) { objects.push_back(std::move(o)); }));
+  (void)fill(std::move(objects), request.revision);  // nobody watches it yet
+  return {};
 }
 
 void Cacher::apply(const datastore::Event& event) {
   std::unique_lock lock(mutex_);
+  if (event.kv.mod_revision <= loaded_) return;
   last_ = event.kv.mod_revision;
   auto it = objects_.find(event.kv.key);
   CacheEvent change{EventType::kAdded, nullptr, it == objects_.end() ? nullptr : it->second, event.kv.mod_revision};
@@ -146,6 +183,20 @@ Cacher& Hub::cacher(const std::string& prefix) {
   return *slot;
 }
 
+Result<Cacher*> Hub::add_cacher(const std::string& prefix, std::function<void(const CacheEvent&)> changed) {
+  auto made = std::make_unique<Cacher>(prefix, ring_bytes_);
+  made->on_change(std::move(changed));
+  Cacher* cacher = made.get();
+  {
+    std::unique_lock lock(cachers_mutex_);
+    auto& slot = cachers_[prefix];
+    if (slot) return slot.get();
+    slot = std::move(made);
+  }
+  ENGENHO_TRY(cacher->load_late(store_));
+  return cacher;
+}
+
 Cacher* Hub::cacher_of(std::string_view key) {
   // "/registry/pods/ns/name": the prefix is two or three segments deep ("/registry/services/specs/").
   std::shared_lock lock(cachers_mutex_);
@@ -162,28 +213,13 @@ Status Hub::start() { return load_and_watch(); }
 
 Status Hub::load_and_watch() {
   const Revision at = store_.revision();
-  // In pages: a large store is never in memory twice.
   std::map<Cacher*, std::vector<ObjectPtr>> loaded;
   datastore::ListRequest request;
   request.range = datastore::KeyRange::prefix(kRoot);
-  request.limit = 1000;
   request.revision = at;
-  for (;;) {
-    auto page = store_.list(request);
-    if (!page) return page.error();
-    for (const datastore::KeyValue& kv : page->kvs) {
-      Cacher* cacher = cacher_of(kv.key);
-      if (cacher == nullptr) continue;
-      auto object = Object::make(kv.key, *kv.value, kv.mod_revision);
-      if (!object) {
-        log::error("apiserver", "{} is left out: {}", kv.key, object.error().message());
-        continue;
-      }
-      loaded[cacher].push_back(std::move(*object));
-    }
-    if (!page->more || page->kvs.empty()) break;
-    request.range.start = page->kvs.back().key + '\0';
-  }
+  ENGENHO_RETURN_IF_ERROR(each_stored(store_, request, [&](ObjectPtr o) {
+    if (Cacher* cacher = cacher_of(o->key())) loaded[cacher].push_back(std::move(o));
+  }));
   {
     std::shared_lock lock(cachers_mutex_);
     for (auto& [prefix, cacher] : cachers_) cacher->load(std::move(loaded[cacher.get()]), at);

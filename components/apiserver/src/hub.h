@@ -74,6 +74,9 @@ class Cacher {
   void bookmark_all(Revision revision);
   size_t watchers() const;
 
+  // Fills a cacher that joins late, while events wait.
+  Status load_late(datastore::Store& store);
+
   // Called by the hub only.
   void apply(const datastore::Event& event);
   // What the store has at `revision`. On a later call the hooks see the difference, and the watches are lost.
@@ -84,12 +87,15 @@ class Cacher {
 
  private:
   void deliver(const CacheEvent& event);
+  // Returns the watches that this ends; tell them without the lock.
+  std::list<Subscription> fill(std::vector<ObjectPtr> objects, Revision revision);
   const std::string prefix_;
   const size_t max_ring_bytes_;
   mutable std::shared_mutex mutex_;
   std::map<std::string, ObjectPtr, std::less<>> objects_;
   std::deque<CacheEvent> ring_;
   size_t ring_bytes_ = 0;
+  Revision loaded_ = 0;  // the state that was loaded; earlier events are in it
   Revision floor_ = 0;  // events after this revision are in the ring
   Revision last_ = 0;   // of the newest event applied here; may be ahead of the hub's within a batch
   std::list<Subscription> sinks_;
@@ -101,7 +107,9 @@ class Hub final : private datastore::WatchSink {
   explicit Hub(datastore::Store& store, size_t ring_bytes_per_resource = 4u << 20);
   ~Hub() override;
 
-  Cacher& cacher(const std::string& prefix);  // made on first use; before start() or for new custom resources
+  Cacher& cacher(const std::string& prefix);  // made on first use, before start()
+  // The same while the hub runs, for a new custom resource: what the store has under the prefix is loaded first. `changed` is called as Cacher::on_change.
+  Result<Cacher*> add_cacher(const std::string& prefix, std::function<void(const CacheEvent&)> changed);
   // Loads everything under /registry/ and begins to follow the store.
   Status start();
   void stop();

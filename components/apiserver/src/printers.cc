@@ -7,6 +7,7 @@
 #include "engenho/base/bytes.h"
 #include "engenho/catalog/convert.h"
 #include "engenho/schema/selector.h"
+#include "custom_resources.h"
 
 namespace engenho::apiserver {
 
@@ -518,6 +519,8 @@ const std::map<std::string, Printer, std::less<>>& printers() {
 
 }  // namespace
 
+std::string human_age(WallTime now, std::string_view created) { return age(now, created); }
+
 Value table_columns(const ResourceDef& resource) {
   json::Array out;
   auto add = [&](std::string_view name, std::string_view type, std::string_view format, std::string_view description, int priority) {
@@ -529,18 +532,26 @@ Value table_columns(const ResourceDef& resource) {
     c["priority"] = priority;
     out.push_back(std::move(c));
   };
-  if (resource.builtin == nullptr || resource.builtin->columns.empty()) {
+  if (resource.custom != nullptr) {
+    add("Name", "string", "name", "", 0);
+    for (const CustomColumn& c : resource.custom->columns) add(c.name, c.type, c.format, c.description, c.priority);
+  } else if (resource.facts == nullptr || resource.facts->columns.empty()) {
     add("Name", "string", "name", "", 0);
     add("Created At", "date", "", "", 0);
   } else {
-    for (const catalog::PrinterColumn& c : resource.builtin->columns) add(c.name, c.type, c.format, "", c.priority);
+    for (const catalog::PrinterColumn& c : resource.facts->columns) add(c.name, c.type, c.format, "", c.priority);
   }
   return out;
 }
 
 json::Array table_cells(const ResourceDef& resource, const Value& object, WallTime now) {
   json::Array out;
-  if (resource.builtin == nullptr || resource.builtin->columns.empty()) {
+  if (resource.custom != nullptr) {
+    out = custom_cells(*resource.custom, object, now);
+    out.insert(out.begin(), Value(object.str_at({"metadata", "name"})));
+    return out;
+  }
+  if (resource.facts == nullptr || resource.facts->columns.empty()) {
     out.push_back(object.str_at({"metadata", "name"}));
     out.push_back(object.str_at({"metadata", "creationTimestamp"}));
     return out;
@@ -551,11 +562,11 @@ json::Array table_cells(const ResourceDef& resource, const Value& object, WallTi
     Value core = object;
     if (resource.group == "events.k8s.io") (void)catalog::convert(core, "", "v1");
     printer->second(core, now, out);
-    out.resize(resource.builtin->columns.size());
+    out.resize(resource.facts->columns.size());
     return out;
   }
   // Kinds without a printer of their own: what can be read off by the column's name.
-  for (const catalog::PrinterColumn& c : resource.builtin->columns) {
+  for (const catalog::PrinterColumn& c : resource.facts->columns) {
     if (c.name == "Name") out.push_back(object.str_at({"metadata", "name"}));
     else if (c.name == "Age") out.push_back(created(object, now));
     else out.push_back("<unknown>");

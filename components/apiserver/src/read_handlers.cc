@@ -140,6 +140,28 @@ Status list_at(Context& context, Rest& rest, const Filter& filter, Revision revi
 
 }  // namespace
 
+Status check_list_options(const Context& context) {
+  const std::string wanted(context.query.get("resourceVersion"));
+  const std::string match(context.query.get("resourceVersionMatch"));
+  const std::string token(context.query.get("continue"));
+  schema::FieldErrors errors;
+  if (!match.empty()) {
+    if (wanted.empty()) errors.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided");
+    if (!token.empty()) errors.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
+    if (match != "Exact" && match != "NotOlderThan") {
+      errors.not_supported("resourceVersionMatch", match, {"Exact", "NotOlderThan", ""});
+    }
+    if (match == "Exact" && wanted == "0") {
+      errors.forbidden("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+    }
+  }
+  return errors.to_status("meta.k8s.io", "ListOptions", "");
+}
+
+std::string continue_after(const Context& context, Revision revision, const Object& last) {
+  return encode_continue({revision, last.key().substr(key_prefix_of(context).size()) + '\0'});
+}
+
 bool is_quick(const Context& context, const Rest& rest) {
   const RequestInfo& info = context.info;
   if (context.resource == nullptr || context.resource->cacher == nullptr || !info.subresource.empty()) return false;
@@ -159,7 +181,8 @@ void handle_get(const std::shared_ptr<Context>& context, Services& services) {
   const std::string_view wanted = context->query.get("resourceVersion");
   int64_t number = 0;
   if (!wanted.empty() && (!parse_int(wanted, number) || number < 0)) {
-    return send_status(*context, Status(500, "", "strconv.ParseUint: parsing \"" + std::string(wanted) + "\": invalid syntax"));
+    return send_status(*context, Status(500, "", "resourceVersion: Invalid value: \"" + std::string(wanted) + "\": strconv.ParseUint: parsing \"" +
+                                                     std::string(wanted) + "\": invalid syntax"));
   }
   if (Status s = wait_fresh(services.rest, wanted, number); !s.ok()) return send_status(*context, s);
   ObjectPtr object = resource.cacher->get(resource.store_key(context->info.namespace_, context->info.name));
@@ -188,18 +211,7 @@ void handle_list(const std::shared_ptr<Context>& context, Services& services) {
   const std::string token(context->query.get("continue"));
   int64_t number = 0;
   if (Status s = parse_revision(wanted, number); !s.ok()) return fail(s);
-  schema::FieldErrors errors;
-  if (!match.empty()) {
-    if (wanted.empty()) errors.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided");
-    if (!token.empty()) errors.forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
-    if (match != "Exact" && match != "NotOlderThan") {
-      errors.not_supported("resourceVersionMatch", match, {"Exact", "NotOlderThan", ""});
-    }
-    if (match == "Exact" && wanted == "0") {
-      errors.forbidden("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
-    }
-  }
-  if (Status s = errors.to_status("meta.k8s.io", "ListOptions", ""); !s.ok()) return fail(s);
+  if (Status s = check_list_options(*context); !s.ok()) return fail(s);
 
   if (!token.empty()) {
     if (!wanted.empty() && wanted != "0") {

@@ -2,9 +2,9 @@
 
 #include "engenho/base/bytes.h"
 #include "engenho/base/random.h"
-#include "engenho/catalog/convert.h"
 #include "engenho/schema/api_errors.h"
 #include "engenho/schema/decode.h"
+#include "custom_resources.h"
 #include "object.h"
 
 namespace engenho::apiserver {
@@ -43,13 +43,14 @@ bool same_spec(const Value& a, const Value& b, GenerationRule rule) {
     case GenerationRule::kSpec: return equal("spec");
     case GenerationRule::kSpecOrAnnotations: return equal("spec") && meta_equal("annotations");
     case GenerationRule::kAllButMeta:
+    case GenerationRule::kAllWithStatus:
     case GenerationRule::kAllAndLabels: {
       if (rule == GenerationRule::kAllAndLabels && !meta_equal("labels")) return false;
       for (const auto& [name, v] : a.members()) {
-        if (name != "metadata" && name != "status" && !equal(name)) return false;
+        if (name != "metadata" && (rule == GenerationRule::kAllWithStatus || name != "status") && !equal(name)) return false;
       }
       for (const auto& [name, v] : b.members()) {
-        if (name != "metadata" && name != "status" && !equal(name)) return false;
+        if (name != "metadata" && (rule == GenerationRule::kAllWithStatus || name != "status") && !equal(name)) return false;
       }
       return true;
     }
@@ -72,6 +73,14 @@ bool same_but_times(const Value& a, const Value& b) {
     return out;
   };
   return strip(a) == strip(b);
+}
+
+// An object that waits for its end still has the name.
+Status exists_already(const ResourceDef& resource, const std::string& name, std::string_view stored) {
+  Status status = schema::already_exists(group_resource(resource), name);
+  auto present = json::parse(stored);
+  if (!present || present->at({"metadata", "deletionTimestamp"}) == nullptr) return status;
+  return Status(status.code(), status.reason(), "object is being deleted: " + status.message(), status.details());
 }
 
 Status store_error(const Status& status, const ResourceDef& resource) {
@@ -137,16 +146,19 @@ Result<datastore::LeaseId> Rest::lease_for(const ResourceDef& resource) {
 }
 
 Result<Value> Rest::create(Context& context, const ResourceDef& resource, Value object, const WriteOptions& options) {
-  const Strategy& strategy = strategy_of(resource.group, resource.plural);
+  const Strategy& strategy = strategy_of(resource);
   const std::string ns = context.info.namespace_;
   const bool dry_run = options.dry_run;
+  if (resource.custom != nullptr && resource.custom->terminating) {
+    return err(schema::forbidden(group_resource(resource), name_of(object), "create not allowed while custom resource definition is terminating"));
+  }
 
   AdmissionRequest request =
       admission_request(context, resource, Operation::kCreate, context.info.subresource, ns, object.str_at({"metadata", "name"}), dry_run);
   request.object = &object;
   ENGENHO_TRY(run_admission(request, true));
 
-  ENGENHO_TRY(catalog::convert(object, resource.storage->group, resource.storage->version));
+  ENGENHO_TRY(resource.to_storage(object));
   json::Object& metadata = metadata_of(object);
   for (const char* name : {"deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"}) metadata.erase(name);
   if (resource.namespaced) metadata.set("namespace", ns);
@@ -156,7 +168,9 @@ Result<Value> Rest::create(Context& context, const ResourceDef& resource, Value 
   }
   metadata.erase("resourceVersion");
   if (has_status(resource)) {
-    if (const schema::Field* status = resource.storage->schema->field("status"); status != nullptr) {
+    if (resource.custom != nullptr) {
+      object.as_object().erase("status");
+    } else if (const schema::Field* status = resource.storage->schema->field("status"); status != nullptr) {
       if (status->omit_zero || status->pointer) object.as_object().erase("status");
       else object["status"] = json::Object();
       schema::normalize(*resource.storage->schema, object);
@@ -168,7 +182,10 @@ Result<Value> Rest::create(Context& context, const ResourceDef& resource, Value 
   }
   metadata.set("creationTimestamp", format_rfc3339(clock_.wall()));
   metadata.set("uid", random_uuid());
-  if (strategy.prepare_create != nullptr) strategy.prepare_create(object);
+  if (strategy.prepare_create != nullptr) {
+    strategy.prepare_create(object, clock_.wall());
+    schema::normalize(*resource.storage->schema, object);
+  }
   const std::string generate = std::string(object.str_at({"metadata", "generateName"}));
   const bool generated = name_of(object).empty() && !generate.empty();
 
@@ -189,7 +206,7 @@ Result<Value> Rest::create(Context& context, const ResourceDef& resource, Value 
     validate_object_meta(object, resource.namespaced, strategy, errors);
     validate_create(resource, object, errors);
     const std::string name = name_of(object);
-    if (Status s = errors.to_status(resource.group, resource.kind, name); !s.ok()) {
+    if (Status s = errors.to_status(resource.group, resource.custom != nullptr ? object.str_at({"kind"}) : std::string_view(resource.kind), name); !s.ok()) {
       undo();
       return err(s);
     }
@@ -203,7 +220,7 @@ Result<Value> Rest::create(Context& context, const ResourceDef& resource, Value 
       undo();
       auto existing = hub_.store().get(key);
       if (!existing) return err(existing.error());
-      if (existing->kv) return err(schema::already_exists(group_resource(resource), name));
+      if (existing->kv) return err(exists_already(resource, name, *existing->kv->value));
       return object;
     }
     auto lease = lease_for(resource);
@@ -223,7 +240,8 @@ Result<Value> Rest::create(Context& context, const ResourceDef& resource, Value 
     undo();
     if (generated && attempt < 7) continue;
     if (generated) return err(schema::server_timeout(group_resource(resource), "POST", 1));
-    return err(schema::already_exists(group_resource(resource), name));
+    auto existing = hub_.store().get(key);
+    return err(exists_already(resource, name, existing && existing->kv ? std::string_view(*existing->kv->value) : std::string_view()));
   }
 }
 
@@ -243,7 +261,7 @@ bool Rest::ready_to_go(const ResourceDef& resource, const Value& object) const {
 Result<Rest::Updated> Rest::update(Context& context, const ResourceDef& resource, const std::string& name,
                                    std::string_view subresource, const Change& change, const WriteOptions& options,
                                    bool create_when_absent) {
-  const Strategy& strategy = strategy_of(resource.group, resource.plural);
+  const Strategy& strategy = strategy_of(resource);
   const std::string ns = context.info.namespace_;
   const std::string key = resource.store_key(ns, name);
   auto found = hub_.store().get(key);
@@ -275,7 +293,7 @@ Result<Rest::Updated> Rest::update(Context& context, const ResourceDef& resource
     ENGENHO_ASSIGN(Value old, json::parse(*current->value));
     set_revision(old, current->mod_revision);
     Value old_served = old;
-    ENGENHO_TRY(catalog::convert(old_served, resource.group, resource.version));
+    ENGENHO_TRY(resource.to_served(old_served));
     ENGENHO_ASSIGN(Value object, change(&old_served));
 
     AdmissionRequest request =
@@ -284,7 +302,7 @@ Result<Rest::Updated> Rest::update(Context& context, const ResourceDef& resource
     request.old_object = &old_served;
     ENGENHO_TRY(run_admission(request, true));
 
-    ENGENHO_TRY(catalog::convert(object, resource.storage->group, resource.storage->version));
+    ENGENHO_TRY(resource.to_storage(object));
     json::Object& metadata = metadata_of(object);
 
     // Optimistic concurrency.
@@ -308,11 +326,11 @@ Result<Rest::Updated> Rest::update(Context& context, const ResourceDef& resource
 
     // What an update may never change is taken from the present object.
     const json::Object& old_metadata = metadata_of(old);
-    for (const char* member : {"generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"}) {
+    for (const char* member : {"generation", "creationTimestamp", "selfLink"}) {
       if (const Value* v = old_metadata.find(member)) metadata.set(member, *v);
       else metadata.erase(member);
     }
-    for (const char* member : {"uid", "creationTimestamp", "namespace"}) {
+    for (const char* member : {"uid", "namespace", "deletionTimestamp", "deletionGracePeriodSeconds"}) {
       if (!metadata.contains(member)) {
         if (const Value* v = old_metadata.find(member)) metadata.set(member, *v);
       }
@@ -325,7 +343,9 @@ Result<Rest::Updated> Rest::update(Context& context, const ResourceDef& resource
       if (const Value* status = old.get("status")) object["status"] = *status;
       else object.as_object().erase("status");
     }
-    if (strategy.prepare_update != nullptr && subresource.empty()) strategy.prepare_update(object, old);
+    if (strategy.prepare_update != nullptr) {
+      strategy.prepare_update(object, old, subresource, clock_.wall());
+    }
     if (strategy.generation != GenerationRule::kNone && strategy.generation != GenerationRule::kFixed && subresource != "status" &&
         subresource != "binding" && !same_spec(object, old, strategy.generation)) {
       const Value* generation = old_metadata.find("generation");
@@ -333,9 +353,11 @@ Result<Rest::Updated> Rest::update(Context& context, const ResourceDef& resource
     }
 
     schema::FieldErrors errors;
+    // Twice, as upstream does for every kind: the causes show it.
+    validate_object_meta_update(object, old, errors);
     validate_object_meta_update(object, old, errors);
     validate_update(resource, subresource, object, old, errors);
-    ENGENHO_TRY(errors.to_status(resource.group, resource.kind, name));
+    ENGENHO_TRY(errors.to_status(resource.group, resource.custom != nullptr ? object.str_at({"kind"}) : std::string_view(resource.kind), name));
 
     std::vector<WriteHook*> done;
     auto undo = [&] {
@@ -370,7 +392,8 @@ Result<Rest::Updated> Rest::update(Context& context, const ResourceDef& resource
       return err(store_error(written.error(), resource));
     }
     if (written->succeeded) {
-      set_revision(object, written->revision);
+      // The last state of what is gone now keeps its revision.
+      set_revision(object, ready_to_go(resource, object) ? current->mod_revision : written->revision);
       return Updated{std::move(object), false};
     }
     undo();
@@ -385,7 +408,7 @@ Result<Rest::Updated> Rest::update(Context& context, const ResourceDef& resource
 
 Result<Rest::Deleted> Rest::remove(Context& context, const ResourceDef& resource, const std::string& ns, const std::string& name,
                                    const DeleteOptions& options) {
-  const Strategy& strategy = strategy_of(resource.group, resource.plural);
+  const Strategy& strategy = strategy_of(resource);
   const std::string key = resource.store_key(ns, name);
   auto found = hub_.store().get(key);
   if (!found) return err(store_error(found.error(), resource));
@@ -397,14 +420,17 @@ Result<Rest::Deleted> Rest::remove(Context& context, const ResourceDef& resource
     ENGENHO_ASSIGN(Value object, json::parse(*current->value));
     set_revision(object, current->mod_revision);
     const std::string uid(object.str_at({"metadata", "uid"}));
+    const GroupResource by_kind{resource.group, resource.kind};
     if (!options.precondition_uid.empty() && options.precondition_uid != uid) {
-      return err(schema::conflict(group_resource(resource), name,
-                                  "Precondition failed: UID in precondition: " + options.precondition_uid + ", UID in object meta: " + uid));
+      return err(schema::conflict(by_kind, name,
+                                  "the UID in the precondition (" + options.precondition_uid + ") does not match the UID in record (" + uid +
+                                      "). The object might have been deleted and then recreated"));
     }
     if (!options.precondition_revision.empty() && options.precondition_revision != std::to_string(current->mod_revision)) {
-      return err(schema::conflict(group_resource(resource), name,
-                                  "Precondition failed: ResourceVersion in precondition: " + options.precondition_revision +
-                                      ", ResourceVersion in object meta: " + std::to_string(current->mod_revision)));
+      return err(schema::conflict(by_kind, name,
+                                  "the ResourceVersion in the precondition (" + options.precondition_revision +
+                                      ") does not match the ResourceVersion in record (" + std::to_string(current->mod_revision) +
+                                      "). The object might have been modified"));
     }
     if (!admitted) {
       AdmissionRequest request = admission_request(context, resource, Operation::kDelete, "", ns, name, options.dry_run);
@@ -444,6 +470,17 @@ Result<Rest::Deleted> Rest::remove(Context& context, const ResourceDef& resource
     if (finalizers.empty()) metadata.erase("finalizers");
     else metadata.set("finalizers", finalizers);
 
+    if (strategy.begin_delete != nullptr && strategy.begin_delete(next = object, now)) {
+      if (options.dry_run) return Deleted{std::move(next), false};
+      auto written = hub_.store().update(key, datastore::make_bytes(encode_for_store(next)), current->mod_revision, current->lease);
+      if (!written) return err(store_error(written.error(), resource));
+      if (!written->succeeded) {
+        current = std::move(written->current);
+        continue;
+      }
+      set_revision(next, written->revision);
+      return Deleted{std::move(next), false};
+    }
     const bool is_namespace = resource.group.empty() && resource.plural == "namespaces";
     const bool is_pod = resource.group.empty() && resource.plural == "pods";
     bool graceful = false;
@@ -464,10 +501,12 @@ Result<Rest::Deleted> Rest::remove(Context& context, const ResourceDef& resource
       }
       graceful = grace > 0;
     }
-    const bool pending_namespace = is_namespace && object.at({"spec", "finalizers"}) != nullptr &&
-                                   !object.at({"spec", "finalizers"})->items().empty();
+    const Value* holds = object.at({"spec", "finalizers"});
+    // The first request only announces the end of a namespace; while its content goes, another changes nothing.
+    if (is_namespace && already && holds != nullptr && !holds->items().empty()) return Deleted{std::move(object), false};
+    const bool announces = is_namespace && !already;
 
-    if (graceful || !finalizers.empty() || pending_namespace) {
+    if (graceful || !finalizers.empty() || announces || is_pod) {
       if (!already) {
         metadata.set("deletionTimestamp", format_rfc3339(now + std::chrono::seconds(grace)));
         if (!is_namespace) metadata.set("deletionGracePeriodSeconds", grace);
@@ -485,20 +524,21 @@ Result<Rest::Deleted> Rest::remove(Context& context, const ResourceDef& resource
         }
       }
       if (is_namespace) next["status"]["phase"] = "Terminating";
-      if (next == object) return Deleted{std::move(object), false};
-      if (options.dry_run) return Deleted{std::move(next), false};
-      if (is_pod && !graceful && finalizers.empty()) {
-        // falls through to removal below
-      } else {
+      const bool goes_now = is_pod && !graceful && finalizers.empty();
+      if (options.dry_run) return Deleted{std::move(next), goes_now};
+      if (!(next == object)) {
         auto written = hub_.store().update(key, datastore::make_bytes(encode_for_store(next)), current->mod_revision, current->lease);
         if (!written) return err(store_error(written.error(), resource));
-        if (written->succeeded) {
-          set_revision(next, written->revision);
-          return Deleted{std::move(next), false};
+        if (!written->succeeded) {
+          current = std::move(written->current);
+          continue;
         }
-        current = std::move(written->current);
-        continue;
+        set_revision(next, written->revision);
+        // Whoever watches a pod sees that it has no time left, then that it is gone.
+        if (goes_now) current->mod_revision = written->revision;
+        object = std::move(next);
       }
+      if (!goes_now) return Deleted{std::move(object), false};
     }
     if (options.dry_run) return Deleted{std::move(object), true};
     auto written = hub_.store().remove(key, current->mod_revision);

@@ -9,6 +9,8 @@
 #include "authorizer.h"
 #include "bootstrap.h"
 #include "connect.h"
+#include "custom_resources.h"
+#include "definitions.h"
 #include "discovery.h"
 #include "encode.h"
 #include "engenho/base/bytes.h"
@@ -68,12 +70,13 @@ struct ApiServer::Impl {
         hub(*options.store),
         resources(hub),
         rest(hub, resources, *options.clock),
+        definitions(rest),
         watches(hub),
         authenticator(authenticator_options(options), resources),
         authorizer(hub, resources),
         discovery((options.advertise_address.empty() ? "127.0.0.1" : options.advertise_address) + ":" +
                       std::to_string(options.advertise_port),
-                  version_of(options)),
+                  version_of(options), resources),
         connector({options.kubelet_ca_pem, options.kubelet_client_certificate_pem, options.kubelet_client_key_pem}),
         services{rest, watches},
         security{authenticator, authorizer},
@@ -89,6 +92,7 @@ struct ApiServer::Impl {
   Hub hub;
   ResourceTable resources;
   Rest rest;
+  Definitions definitions;
   WatchManager watches;
   Authenticator authenticator;
   Authorizer authorizer;
@@ -127,6 +131,7 @@ ApiServer::~ApiServer() { stop(); }
 void ApiServer::add_admission(std::unique_ptr<AdmissionPlugin> plugin) { impl_->rest.add_admission(std::move(plugin)); }
 
 Status ApiServer::start() {
+  ENGENHO_RETURN_IF_ERROR(impl_->definitions.load());
   ENGENHO_RETURN_IF_ERROR(impl_->hub.start());
   BootstrapOptions options;
   options.service_cidr = impl_->options.service_cidr;
@@ -135,6 +140,7 @@ Status ApiServer::start() {
   options.advertise_port = impl_->options.advertise_port;
   ENGENHO_RETURN_IF_ERROR(bootstrap(impl_->rest, options));
   ENGENHO_RETURN_IF_ERROR(impl_->hub.wait_for(impl_->options.store->revision(), std::chrono::seconds(10)));
+  impl_->definitions.start();
   impl_->ready = true;
   return {};
 }
@@ -145,6 +151,7 @@ void ApiServer::stop() {
   impl_->connector.stop();
   impl_->watches.stop();
   impl_->workers.stop();
+  impl_->definitions.stop();
   impl_->hub.stop();
 }
 
@@ -185,6 +192,7 @@ void ApiServer::Impl::route(std::shared_ptr<Context> context) {
     } else if (info.group.empty() && info.resource == "componentstatuses") {
       context->warnings.push_back("v1 ComponentStatus is deprecated in v1.19+");
     }
+    if (context->resource->custom != nullptr && !context->resource->custom->warning.empty()) context->warnings.push_back(context->resource->custom->warning);
     const bool pretty = context->accepted.pretty;
     const bool stream = info.verb == "watch";
     const bool raw = info.subresource == "log" || info.subresource == "proxy" || info.subresource == "exec" ||
@@ -274,13 +282,16 @@ void ApiServer::Impl::dispatch(const std::shared_ptr<Context>& context) {
       }
       return;
     }
-    if (discovery_path && (method == "HEAD" || method == "OPTIONS" || method == "POST")) {
+    if ((discovery_path || path.starts_with("/version")) && (method == "HEAD" || method == "OPTIONS" || method == "POST")) {
       return send_status(*context, Status(405, reason::kMethodNotAllowed, "the server does not allow this method on the requested resource"));
     }
     if (!accepted && discovery_path && (path == "/api" || path == "/apis")) {
-      return send_status(*context, Status(406, reason::kNotAcceptable,
-                                          "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
-                                          "application/vnd.kubernetes.protobuf"));
+      StatusDetails details;
+      details.causes.emplace_back();
+      return send_status(*context, path == "/apis" ? accepted.error()
+                                                   : Status(406, reason::kNotAcceptable,
+                                                            "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
+                                                            "application/vnd.kubernetes.protobuf", std::move(details)));
     }
     if (!accepted && discovery_path) return send_status(*context, accepted.error());
     if (discovery.handle(*context)) return;
@@ -296,6 +307,10 @@ void ApiServer::Impl::dispatch(const std::shared_ptr<Context>& context) {
       paths.push_back("/apis/" + std::string(g.name));
       for (const catalog::GroupVersion& gv : g.versions) paths.push_back("/apis/" + std::string(gv.api_version));
     }
+    for (const auto& [group, versions] : resources.custom_groups()) {
+      if (catalog::find_group(group) == nullptr) paths.push_back("/apis/" + group);
+      for (const std::string& version : versions) paths.push_back("/apis/" + group + "/" + version);
+    }
     for (const char* p : {"/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"}) paths.push_back(p);
     std::sort(paths.begin(), paths.end(), [](const json::Value& a, const json::Value& b) { return a.str() < b.str(); });
     out["paths"] = std::move(paths);
@@ -308,8 +323,12 @@ void ApiServer::Impl::dispatch_resource(const std::shared_ptr<Context>& context)
   const RequestInfo& info = context->info;
   auto fail = [&](const Status& s) { send_status(*context, s); };
   if (!resources.has_group(info.group)) return send_text(*context, 404, "404 page not found\n");
-  if (!resources.has_group_version(info.group, info.version)) return fail(schema::unknown_resource());
+  if (!resources.has_group_version(info.group, info.version)) {
+    return catalog::find_group(info.group) == nullptr ? send_text(*context, 404, "404 page not found\n") : fail(schema::unknown_resource());
+  }
   const ResourcePtr& resource = context->resource;
+  // The handler of custom resources answers for groups that only they have, and knows no more of them than their paths.
+  if (resource == nullptr && catalog::find_group(info.group) == nullptr) return send_text(*context, 404, "404 page not found\n");
   if (resource == nullptr || info.parts.size() > 3) {
     // POST .../namespaces/x/bindings is the old way to bind a pod.
     if (info.parts.size() <= 3 || info.subresource != "proxy") return fail(schema::unknown_resource());
@@ -323,17 +342,27 @@ void ApiServer::Impl::dispatch_resource(const std::shared_ptr<Context>& context)
     fail(Status(405, reason::kMethodNotAllowed, "the server does not allow this method on the requested resource"));
   };
   if (method == "HEAD" || method == "OPTIONS") return not_allowed();
+  // A collection is not written as a whole, an object not created under its own path.
+  if (sub.empty() && info.name.empty() && (method == "PUT" || method == "PATCH")) return not_allowed();
+  if (sub.empty() && info.parts.size() > 1 && method == "POST") return not_allowed();
   if (resource->namespaced && info.namespace_.empty() && info.verb != "list" && info.verb != "watch") {
     if (info.verb == "create" || info.verb == "deletecollection") return not_allowed();
     return fail(schema::unknown_resource());
   }
-  if (!resource->namespaced && !info.namespace_.empty() && info.resource != "namespaces") return fail(schema::unknown_resource());
+  if (!resource->namespaced && !info.namespace_.empty() && info.resource != "namespaces") {
+    return resource->custom != nullptr ? send_text(*context, 404, "404 page not found\n") : fail(schema::unknown_resource());
+  }
 
   if (!sub.empty()) {
-    const catalog::Subresource* known = resource->builtin->subresource(sub);
-    if (known == nullptr) return fail(schema::unknown_resource());
+    const catalog::Subresource* known = resource->facts->subresource(sub);
+    if (known == nullptr) {
+      return fail(resource->custom != nullptr ? schema::not_found({info.group, info.resource}, info.name) : schema::unknown_resource());
+    }
     const bool connect = sub == "exec" || sub == "attach" || sub == "portforward";
-    if (!connect && std::find(known->verbs.begin(), known->verbs.end(), info.verb) == known->verbs.end()) return not_allowed();
+    if (connect && method != "GET" && method != "POST") return not_allowed();
+    if (!connect && std::find(known->verbs.begin(), known->verbs.end(), info.verb) == known->verbs.end()) {
+      return resource->custom != nullptr ? fail(schema::method_not_supported({info.group, info.resource}, info.verb)) : not_allowed();
+    }
     if (sub == "scale") return handle_scale(context, services);
     if (info.group.empty() && info.resource == "pods") {
       if (sub == "log") return connector.log(context, services);
@@ -343,8 +372,8 @@ void ApiServer::Impl::dispatch_resource(const std::shared_ptr<Context>& context)
     }
     if (info.group.empty() && info.resource == "serviceaccounts" && sub == "token") return handle_token(context, services, security);
   } else {
-    if (!resource->builtin->has_verb(info.verb)) return not_allowed();
-    if (!resource->builtin->persisted()) {
+    if (!resource->facts->has_verb(info.verb)) return not_allowed();
+    if (!resource->facts->persisted()) {
       if (info.resource == "bindings") return handle_binding(context, services, "");
       if (info.group == "authentication.k8s.io" || info.group == "authorization.k8s.io") return handle_review(context, services, security);
       return fail(Status(501, "", "this server does not implement " + info.resource));

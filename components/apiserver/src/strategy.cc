@@ -1,8 +1,11 @@
 #include "strategy.h"
 
+#include <algorithm>
 #include <map>
 
 #include "engenho/base/bytes.h"
+#include "engenho/schema/go_values.h"
+#include "custom_resources.h"
 
 namespace engenho::apiserver {
 
@@ -11,7 +14,7 @@ namespace {
 using json::Value;
 using schema::FieldErrors;
 
-void init_pod(Value& object) {
+void init_pod(Value& object, WallTime now) {
   Value& status = object["status"];
   status = json::Object();
   status["phase"] = "Pending";
@@ -40,11 +43,13 @@ void init_pod(Value& object) {
     condition["status"] = "False";
     condition["reason"] = "SchedulingGated";
     condition["message"] = "Scheduling is blocked due to non-empty scheduling gates";
+    condition["lastProbeTime"] = nullptr;
+    condition["lastTransitionTime"] = format_rfc3339(now);
     status["conditions"] = json::Array{condition};
   }
 }
 
-void init_namespace(Value& object) {
+void init_namespace(Value& object, WallTime now) {
   object["status"] = json::Object();
   object["status"]["phase"] = "Active";
   bool has = false;
@@ -53,22 +58,38 @@ void init_namespace(Value& object) {
   if (!has) finalizers.push_back("kubernetes");
   object["metadata"]["labels"]["kubernetes.io/metadata.name"] = object.str_at({"metadata", "name"});
 }
-void update_namespace(Value& object, const Value& old) {
+void update_namespace(Value& object, const Value& old, std::string_view subresource, WallTime) {
+  if (!subresource.empty()) return;
   // Finalizers change through the finalize subresource only.
   if (const Value* spec = old.get("spec")) object["spec"] = *spec;
   else object.as_object().erase("spec");
   object["metadata"]["labels"]["kubernetes.io/metadata.name"] = object.str_at({"metadata", "name"});
 }
 
-void init_claim(Value& object) { object["status"] = json::Object(); object["status"]["phase"] = "Pending"; }
-void init_volume(Value& object) { object["status"] = json::Object(); object["status"]["phase"] = "Pending"; }
-void init_service(Value& object) {
+void init_claim(Value& object, WallTime now) { object["status"] = json::Object(); object["status"]["phase"] = "Pending"; }
+void init_volume(Value& object, WallTime now) {
+  object["status"] = json::Object();
+  object["status"]["phase"] = "Pending";
+  object["status"]["lastPhaseTransitionTime"] = format_rfc3339(now);
+}
+// When the phase changed last; the writer may say it himself.
+void update_volume(Value& object, const Value& old, std::string_view subresource, WallTime now) {
+  if (subresource != "status") return;
+  const Value* mine = object.at({"status", "lastPhaseTransitionTime"});
+  const Value* before = old.at({"status", "lastPhaseTransitionTime"});
+  const bool own = mine != nullptr && !mine->is_null() && !(before != nullptr && *mine == *before);
+  if (own) return;
+  if (object.str_at({"status", "phase"}) != old.str_at({"status", "phase"})) object["status"]["lastPhaseTransitionTime"] = format_rfc3339(now);
+  else if (before != nullptr) object["status"]["lastPhaseTransitionTime"] = *before;
+}
+void init_service(Value& object, WallTime now) {
   object["status"] = json::Object();
   object["status"]["loadBalancer"] = json::Object();
 }
 
 // An update that says nothing of what belongs to outside traffic loses it with the type that needed it.
-void update_service(Value& object, const Value& old) {
+void update_service(Value& object, const Value& old, std::string_view subresource, WallTime) {
+  if (!subresource.empty()) return;
   Value& spec = object["spec"];
   const std::string type(spec.str_at({"type"}));
   const std::string_view was = old.str_at({"spec", "type"});
@@ -109,7 +130,7 @@ void complete_daemon_set(Value& object, const Value* old) {
 }
 
 // A Job that does not bring its own selector gets one of its uid.
-void init_job(Value& object) {
+void init_job(Value& object, WallTime now) {
   const Value* manual = object.at({"spec", "manualSelector"});
   if (manual != nullptr && manual->bool_or(false)) return;
   const std::string uid(object.str_at({"metadata", "uid"})), name(object.str_at({"metadata", "name"}));
@@ -121,6 +142,49 @@ void init_job(Value& object) {
   object["spec"]["selector"]["matchLabels"]["batch.kubernetes.io/controller-uid"] = uid;
   const Value* own = object.at({"metadata", "labels"});
   if (own == nullptr || own->members().empty()) object["metadata"]["labels"] = copy;
+}
+
+constexpr std::string_view kCrdFinalizer = "customresourcecleanup.apiextensions.k8s.io";
+
+void remember_storage_version(Value& definition) {
+  const Value* versions = definition.at({"spec", "versions"});
+  if (versions == nullptr) return;
+  json::Array& stored = definition["status"]["storedVersions"].make_array();
+  for (const Value& v : versions->items()) {
+    const Value* storage = v.get("storage");
+    if (storage == nullptr || !storage->bool_or(false)) continue;
+    const Value name(v.str_at({"name"}));
+    if (std::find(stored.begin(), stored.end(), name) == stored.end()) stored.push_back(name);
+    return;
+  }
+}
+void init_definition(Value& object, WallTime now) {
+  Value& status = object["status"];
+  status = json::Object();
+  status["acceptedNames"]["kind"] = "";
+  status["acceptedNames"]["plural"] = "";
+  status["conditions"] = nullptr;
+  remember_storage_version(object);
+}
+void update_definition(Value& object, const Value& old, std::string_view subresource, WallTime now) {
+  if (subresource.empty()) remember_storage_version(object);
+}
+bool begin_definition_delete(Value& object, WallTime now) {
+  // Its objects go first; whoever empties it takes the finalizer away.
+  if (object.at({"metadata", "deletionTimestamp"}) != nullptr) return false;
+  object["metadata"]["deletionTimestamp"] = format_rfc3339(now);
+  json::Array& finalizers = object["metadata"]["finalizers"].make_array();
+  if (std::find(finalizers.begin(), finalizers.end(), Value(kCrdFinalizer)) == finalizers.end()) finalizers.push_back(kCrdFinalizer);
+  Value condition = json::Object();
+  condition["type"] = "Terminating";
+  condition["status"] = "True";
+  condition["reason"] = "InstanceDeletionPending";
+  condition["message"] = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
+  condition["lastTransitionTime"] = format_rfc3339(now);
+  json::Array& conditions = object["status"]["conditions"].make_array();
+  std::erase_if(conditions, [](const Value& c) { return c.str_at({"type"}) == "Terminating"; });
+  conditions.push_back(std::move(condition));
+  return true;
 }
 
 using Key = std::string;
@@ -179,30 +243,39 @@ std::map<Key, Strategy, std::less<>> make_table() {
     s.prepare_update = update_namespace;
   });
   with("/persistentvolumeclaims", [](Strategy& s) { s.prepare_create = init_claim; });
-  with("/persistentvolumes", [](Strategy& s) { s.prepare_create = init_volume; });
+  with("/persistentvolumes", [](Strategy& s) {
+    s.prepare_create = init_volume;
+    s.prepare_update = update_volume;
+  });
   with("/services", [](Strategy& s) {
     s.prepare_create = init_service;
     s.prepare_update = update_service;
   });
   with("apps/daemonsets", [](Strategy& s) { s.complete = complete_daemon_set; });
   with("batch/jobs", [](Strategy& s) { s.prepare_create = init_job; });
+  with("apiextensions.k8s.io/customresourcedefinitions", [](Strategy& s) {
+    s.prepare_create = init_definition;
+    s.prepare_update = update_definition;
+    s.begin_delete = begin_definition_delete;
+  });
   return t;
 }
 
 }  // namespace
 
-const Strategy& strategy_of(std::string_view group, std::string_view plural) {
+const Strategy& strategy_of(const ResourceDef& resource) {
   static const std::map<Key, Strategy, std::less<>> table = make_table();
   static const Strategy plain;
-  std::string key(group);
-  key += '/';
-  key += plural;
+  static const Strategy custom{.unconditional_update = false, .any_finalizer = true, .generation = GenerationRule::kAllWithStatus};
+  static const Strategy custom_with_status{.unconditional_update = false, .any_finalizer = true, .generation = GenerationRule::kAllButMeta};
+  if (resource.custom != nullptr) return resource.custom->has_status ? custom_with_status : custom;
+  std::string key = resource.group + "/" + resource.plural;
   auto it = table.find(key);
   return it == table.end() ? plain : it->second;
 }
 
 bool has_status(const ResourceDef& resource) {
-  return resource.builtin != nullptr && resource.builtin->subresource("status") != nullptr;
+  return resource.facts->subresource("status") != nullptr;
 }
 
 Value restrict_to_subresource(const ResourceDef& resource, std::string_view subresource, const Value& object, const Value& old) {
@@ -216,6 +289,12 @@ Value restrict_to_subresource(const ResourceDef& resource, std::string_view subr
   take("managedFields");
   for (const char* member : {"uid", "name"}) take(member);
   const bool core = resource.group.empty();
+  if (subresource == "status" && resource.custom != nullptr) {
+    // Of a custom resource nothing but the status.
+    if (const Value* status = object.get("status")) next["status"] = *status;
+    else next.as_object().erase("status");
+    return next;
+  }
   if (subresource == "status") {
     // Metadata travels along, but for what some kinds hold back.
     const bool deployment = resource.group == "apps" && resource.plural == "deployments";
@@ -252,7 +331,39 @@ Value restrict_to_subresource(const ResourceDef& resource, std::string_view subr
   return next;
 }
 
+namespace {
+
+const schema::Schema& owner_schema() { return *catalog::find_schema_by_name("io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference"); }
+
+void validate_owners(const Value* owners, FieldErrors& errors) {
+  if (owners == nullptr) return;
+  const std::string path = "metadata.ownerReferences";
+  std::string first;
+  for (const Value& o : owners->items()) {
+    for (const char* member : {"apiVersion", "kind", "name", "uid"}) {
+      if (!o.str_at({member}).empty()) continue;
+      errors.invalid(path + "." + member, "", std::string_view(member) == "apiVersion" ? "version must not be empty" : "must not be empty");
+    }
+    if (o.str_at({"kind"}) == "Event" && o.str_at({"apiVersion"}) == "v1") {
+      errors.add(schema::FieldErrorType::kInvalid, path, schema::raw_text(schema::go_json(owner_schema(), o)), "/v1, Kind=Event is disallowed from being an owner");
+    }
+    if (const Value* c = o.get("controller"); c == nullptr || !c->bool_or(false)) continue;
+    const std::string name = std::string(o.str_at({"kind"})) + "/" + std::string(o.str_at({"name"}));
+    if (first.empty()) {
+      first = name;
+      continue;
+    }
+    std::string all = "[";
+    for (const Value& other : owners->items()) all += (all.size() > 1 ? "," : "") + schema::go_json(owner_schema(), other);
+    errors.add(schema::FieldErrorType::kInvalid, path, schema::raw_text(all + "]"),
+               "Only one reference can have Controller set to true. Found \"true\" in references for " + first + " and " + name);
+  }
+}
+
+}  // namespace
+
 void validate_object_meta(const Value& object, bool namespaced, const Strategy& strategy, FieldErrors& errors) {
+  const bool any_finalizer = strategy.any_finalizer;
   const std::string_view name = object.str_at({"metadata", "name"});
   const std::string_view generate = object.str_at({"metadata", "generateName"});
   auto rule = strategy.name_rule != nullptr ? strategy.name_rule : schema::is_dns1123_subdomain;
@@ -277,30 +388,16 @@ void validate_object_meta(const Value& object, bool namespaced, const Strategy& 
   }
   schema::validate_labels(object.at({"metadata", "labels"}), "metadata.labels", errors);
   schema::validate_annotations(object.at({"metadata", "annotations"}), "metadata.annotations", errors);
-  if (const Value* owners = object.at({"metadata", "ownerReferences"})) {
-    size_t i = 0;
-    int controllers = 0;
-    std::string controller;
-    for (const Value& o : owners->items()) {
-      const std::string at = schema::index("metadata.ownerReferences", i++);
-      for (const char* member : {"apiVersion", "kind", "name", "uid"}) {
-        if (!o.str_at({member}).empty()) continue;
-        if (std::string_view(member) == "apiVersion") errors.invalid(at + ".apiVersion", "", "version must not be empty");
-        else errors.invalid(at + "." + member, "", "must not be empty");
-      }
-      if (const Value* c = o.get("controller"); c != nullptr && c->bool_or(false)) ++controllers;
-    }
-    if (controllers > 1) {
-      errors.invalid("metadata.ownerReferences", *owners, "Only one reference can have Controller set to true. Found \"true\" in references");
-    }
-  }
+  validate_owners(object.at({"metadata", "ownerReferences"}), errors);
   if (const Value* finalizers = object.at({"metadata", "finalizers"})) {
     bool orphan = false, foreground = false;
+    size_t i = 0;
     for (const Value& f : finalizers->items()) {
-      for (std::string& m : schema::is_qualified_name(f.str())) errors.invalid("metadata.finalizers", f, std::move(m));
-      if (schema::is_qualified_name(f.str()).empty() && f.str().find('/') == std::string_view::npos && f.str() != "orphan" &&
+      const std::string at = schema::index("metadata.finalizers", i++);
+      for (std::string& m : schema::is_qualified_name(f.str())) errors.invalid(at, f, std::move(m));
+      if (!any_finalizer && schema::is_qualified_name(f.str()).empty() && f.str().find('/') == std::string_view::npos && f.str() != "orphan" &&
           f.str() != "foregroundDeletion" && f.str() != "kubernetes") {
-        errors.invalid("metadata.finalizers", f, "name is neither a standard finalizer name nor is it fully qualified");
+        errors.invalid(at, f, "name is neither a standard finalizer name nor is it fully qualified");
       }
       orphan = orphan || f.str() == "orphan";
       foreground = foreground || f.str() == "foregroundDeletion";
@@ -313,7 +410,6 @@ void validate_object_meta(const Value& object, bool namespaced, const Strategy& 
 }
 
 void validate_object_meta_update(const Value& object, const Value& old, FieldErrors& errors) {
-  auto text = [](const Value& v, const char* member) { return v.str_at({"metadata", member}); };
   if (const Value* deleted = old.at({"metadata", "deletionTimestamp"}); deleted != nullptr && !deleted->is_null()) {
     std::string added;
     const Value* before = old.at({"metadata", "finalizers"});
@@ -331,13 +427,14 @@ void validate_object_meta_update(const Value& object, const Value& old, FieldErr
                        "no new finalizers can be added if the object is being deleted, found new finalizers []string{" + added + "}");
     }
   }
-  for (const char* member : {"name", "namespace", "uid", "creationTimestamp"}) {
-    if (text(object, member) != text(old, member)) {
-      errors.invalid(std::string("metadata.") + member, text(object, member), "field is immutable");
-    }
+  for (const char* member : {"name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"}) {
+    const Value *now = object.at({"metadata", member}), *before = old.at({"metadata", member});
+    const Value a = now == nullptr ? Value() : *now, b = before == nullptr ? Value() : *before;
+    if (!(a == b) && !(a.str("x").empty() && b.is_null())) errors.invalid(std::string("metadata.") + member, a, "field is immutable");
   }
   schema::validate_labels(object.at({"metadata", "labels"}), "metadata.labels", errors);
   schema::validate_annotations(object.at({"metadata", "annotations"}), "metadata.annotations", errors);
+  validate_owners(object.at({"metadata", "ownerReferences"}), errors);
 }
 
 }  // namespace engenho::apiserver

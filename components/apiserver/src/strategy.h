@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "engenho/base/clock.h"
 #include "engenho/base/json.h"
 #include "engenho/base/status.h"
 #include "engenho/schema/api_errors.h"
@@ -17,6 +18,7 @@ enum class GenerationRule {
   kSpec,          // bumped when spec changes
   kSpecOrAnnotations,
   kAllButMeta,    // bumped when anything outside metadata and status changes
+  kAllWithStatus, // the same, status too
   kAllAndLabels,  // the same, or labels
   kFixed,         // 1 for ever
 };
@@ -27,17 +29,20 @@ struct Strategy {
   bool delete_returns_object = false;
   bool delete_default_orphan = false;   // dependents are orphaned unless the client says otherwise
   bool warn_default_orphan = false;
+  bool any_finalizer = false;           // names without a domain only bring a warning
   GenerationRule generation = GenerationRule::kNone;
   schema::Messages (*name_rule)(std::string_view) = nullptr;
 
   // Brings a new object into the form in which it is stored: status reset, server-set fields. `object` is in storage version.
-  void (*prepare_create)(json::Value& object) = nullptr;
-  void (*prepare_update)(json::Value& object, const json::Value& old) = nullptr;
+  void (*prepare_create)(json::Value& object, WallTime now) = nullptr;
+  void (*prepare_update)(json::Value& object, const json::Value& old, std::string_view subresource, WallTime now) = nullptr;
+  // A deletion that is only announced: marks the object and returns true; somebody else takes it away when all is done.
+  bool (*begin_delete)(json::Value& object, WallTime now) = nullptr;
   // Before ownership is recorded: what upstream's conversion adds, so that the client owns it. `old` is null for a create.
   void (*complete)(json::Value& object, const json::Value* old) = nullptr;
 };
 
-const Strategy& strategy_of(std::string_view group, std::string_view plural);
+const Strategy& strategy_of(const ResourceDef& resource);
 
 // Whether a create clears status, and an update keeps the old one: kinds with a status subresource.
 bool has_status(const ResourceDef& resource);

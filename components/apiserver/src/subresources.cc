@@ -1,5 +1,6 @@
 #include "subresources.h"
 
+#include "custom_resources.h"
 #include "decode_body.h"
 #include "encode.h"
 #include "engenho/base/bytes.h"
@@ -19,6 +20,21 @@ int64_t number_at(const Value& v, std::initializer_list<std::string_view> path) 
   return n == nullptr ? 0 : n->int_or(0);
 }
 
+// Where a resource keeps what its scale shows.
+const ScalePaths& scale_paths(const ResourceDef& resource) {
+  static const ScalePaths workload{{"spec", "replicas"}, {"status", "replicas"}, {}};
+  return resource.custom != nullptr && resource.custom->scale ? *resource.custom->scale : workload;
+}
+const Value* value_at(const Value& object, const std::vector<std::string>& names) {
+  const Value* v = names.empty() ? nullptr : &object;
+  for (const std::string& name : names) v = v == nullptr ? nullptr : v->get(name);
+  return v;
+}
+int64_t replicas_at(const Value& object, const std::vector<std::string>& names) {
+  const Value* v = value_at(object, names);
+  return v == nullptr ? 0 : v->int_or(0);
+}
+
 // The Scale of a workload, as autoscaling/v1.
 Value scale_of(const ResourceDef& resource, const Value& object) {
   Value out = json::Object();
@@ -28,10 +44,12 @@ Value scale_of(const ResourceDef& resource, const Value& object) {
     if (const Value* v = object.at({"metadata", member})) out["metadata"][member] = *v;
   }
   out["spec"] = json::Object();
-  if (const int64_t n = number_at(object, {"spec", "replicas"}); n != 0) out["spec"]["replicas"] = n;
-  out["status"]["replicas"] = number_at(object, {"status", "replicas"});
+  if (const int64_t n = replicas_at(object, scale_paths(resource).spec_replicas); n != 0) out["spec"]["replicas"] = n;
+  out["status"]["replicas"] = replicas_at(object, scale_paths(resource).status_replicas);
   std::string selector;
-  if (resource.group.empty()) {
+  if (resource.custom != nullptr) {
+    if (const Value* v = value_at(object, scale_paths(resource).label_selector)) selector = v->str();
+  } else if (resource.group.empty()) {
     selector = schema::LabelSelector::from_map(object.at({"spec", "selector"})).to_string();
   } else if (auto parsed = schema::LabelSelector::from_document(object.at({"spec", "selector"}))) {
     selector = parsed->to_string();
@@ -49,6 +67,11 @@ Value created_status() {
   out["status"] = "Success";
   out["code"] = 201;
   return out;
+}
+
+std::string wrong_uid(const std::string& key, std::string_view wanted, std::string_view have) {
+  return "StorageError: invalid object, Code: 4, Key: " + key + ", ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: " +
+         std::string(wanted) + ", UID in object meta: " + std::string(have);
 }
 
 const schema::Schema* kind_schema(std::string_view api_version, std::string_view kind) { return catalog::find_schema(api_version, kind); }
@@ -102,15 +125,16 @@ void handle_scale(const std::shared_ptr<Context>& context, Services& services) {
         if (replicas < 0) errors.invalid("spec.replicas", replicas, "must be greater than or equal to 0");
         ENGENHO_TRY(errors.to_status("autoscaling", "Scale", context->info.name));
         Value object = *current;
-        object["spec"]["replicas"] = replicas;
+        Value* at = &object;
+        for (const std::string& name : scale_paths(resource).spec_replicas) at = &(*at)[name];
+        *at = replicas;
         // A scale that names its version must be the newest.
         const std::string_view rv = scale.str_at({"metadata", "resourceVersion"});
         if (!rv.empty() && !is_patch) object["metadata"]["resourceVersion"] = rv;
         const std::string_view uid = scale.str_at({"metadata", "uid"});
         if (!uid.empty() && uid != current->str_at({"metadata", "uid"})) {
           return err(schema::conflict({resource.group, resource.plural}, context->info.name,
-                                      "Precondition failed: UID in precondition: " + std::string(uid) + ", UID in object meta: " +
-                                          std::string(current->str_at({"metadata", "uid"}))));
+                                      wrong_uid(resource.store_key(context->info.namespace_, context->info.name), uid, current->str_at({"metadata", "uid"}))));
         }
         schema::ManagerContext manager;
         manager.schema = resource.schema;
@@ -141,7 +165,9 @@ void handle_binding(const std::shared_ptr<Context>& context, Services& services,
   }
   schema::FieldErrors errors;
   const std::string_view target_kind = binding.str_at({"target", "kind"});
-  if (!target_kind.empty() && target_kind != "Node") errors.not_supported("target.kind", target_kind, {"Node", "<empty>"});
+  if (!target_kind.empty() && target_kind != "Node") {
+    errors.add(schema::FieldErrorType::kNotSupported, "target.kind", target_kind, "supported values: \"Node\", \"<empty>\"");
+  }
   const std::string node(binding.str_at({"target", "name"}));
   if (node.empty()) errors.required("target.name");
   if (!errors.empty()) {
@@ -158,8 +184,7 @@ void handle_binding(const std::shared_ptr<Context>& context, Services& services,
         auto refuse = [&](const std::string& why) { return err(schema::conflict({"", "pods/binding"}, name, why)); };
         const std::string_view uid = binding.str_at({"metadata", "uid"});
         if (!uid.empty() && uid != current->str_at({"metadata", "uid"})) {
-          return refuse("Precondition failed: UID in precondition: " + std::string(uid) +
-                        ", UID in object meta: " + std::string(current->str_at({"metadata", "uid"})));
+          return err(schema::conflict({"", "pods"}, name, wrong_uid(pods->store_key(context->info.namespace_, name), uid, current->str_at({"metadata", "uid"}))));
         }
         if (current->at({"metadata", "deletionTimestamp"}) != nullptr) {
           return refuse("pod " + name + " is being deleted, cannot be assigned to a host");
@@ -235,9 +260,7 @@ void handle_eviction(const std::shared_ptr<Context>& context, Services& services
       if (selector && selector->matches(pod->at({"metadata", "labels"}))) matching.push_back(b->name());
     }
     if (matching.size() > 1) {
-      return fail(Status(500, reason::kInternalError,
-                         "Internal error occurred: This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
-                         {}));
+      return fail(Status(500, "", "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.", {}));
     }
     bool ready = false;
     if (const Value* conditions = pod->at({"status", "conditions"})) {
@@ -269,7 +292,8 @@ void handle_eviction(const std::shared_ptr<Context>& context, Services& services
             const int64_t allowed = number_at(budget, {"status", "disruptionsAllowed"});
             if (allowed <= 0) {
               StatusDetails details;
-              details.causes.push_back({"DisruptionBudget", "The disruption budget " + budget_name + " needs " + std::to_string(desired) +
+              details.causes.push_back({"DisruptionBudget", healthy >= desired ? "The disruption budget " + budget_name + " does not allow evicting pods currently"
+                                                                               : "The disruption budget " + budget_name + " needs " + std::to_string(desired) +
                                                                 " healthy pods and has " + std::to_string(healthy) + " currently", ""});
               return err(Status(429, reason::kTooManyRequests, text, std::move(details)));
             }
@@ -312,20 +336,22 @@ void handle_token(const std::shared_ptr<Context>& context, Services& services, S
     const std::string bound_name(bound->str_at({"name"}));
     const char* plural = kind == "Pod" ? "pods" : kind == "Secret" ? "secrets" : kind == "Node" ? "nodes" : nullptr;
     if (plural == nullptr) {
-      errors.invalid("spec.boundObjectRef.kind", kind, "cannot bind token for serviceaccount to object of kind " + kind);
+      const std::string version(bound->str_at({"apiVersion"}));
+      return fail(bad_request("cannot bind token to object of type " + (version.find('/') == std::string::npos ? "/" + version : version) + ", Kind=" + kind));
     } else {
+      if (bound_name.empty()) return fail(bad_request("Name parameter required."));
       auto resource = rest.resources().find("", "v1", plural);
       auto object = rest.read(*resource, resource->namespaced ? context->info.namespace_ : std::string(), bound_name);
       if (!object) return fail(object.error());
       const std::string uid(object->str_at({"metadata", "uid"}));
       const std::string_view wanted = bound->str_at({"uid"});
       if (!wanted.empty() && wanted != uid) {
-        return fail(schema::conflict({"", plural}, bound_name, "the UID in the bound object reference (" + std::string(wanted) +
+        return fail(schema::conflict({"", kind}, bound_name, "the UID in the bound object reference (" + std::string(wanted) +
                                                                    ") does not match the UID in record. The object might have been deleted and then recreated"));
       }
       if (kind == "Pod" && object->str_at({"spec", "serviceAccountName"}) != context->info.name) {
-        errors.invalid("spec.boundObjectRef", bound_name, "cannot bind token for serviceaccount \"" + context->info.name +
-                                                              "\" to pod running with different serviceaccount name.");
+        return fail(bad_request("cannot bind token for serviceaccount \"" + context->info.name +
+                                "\" to pod running with different serviceaccount name."));
       }
       spec.bound_kind = kind;
       spec.bound_name = bound_name;

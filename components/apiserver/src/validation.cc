@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "strategy.h"
+#include "validation_definition.h"
 
 namespace engenho::apiserver {
 
@@ -106,6 +107,8 @@ void immutable(FieldErrors& errors, const std::string& path, const Value* now, c
 
 void validate_create(const ResourceDef& resource, const json::Value& object, schema::FieldErrors& errors) {
   using namespace validation;
+  if (resource.custom != nullptr) return custom(errors, resource, "", object);
+  if (resource.kind == "CustomResourceDefinition") return definition(errors, object, nullptr);
   if (resource.group.empty() && resource.plural == "pods") return create_pod(errors, object);
   workloads(errors, resource, object, nullptr) || core(errors, resource, object, nullptr) || policy(errors, resource, object, nullptr);
 }
@@ -113,7 +116,10 @@ void validate_create(const ResourceDef& resource, const json::Value& object, sch
 void validate_update(const ResourceDef& resource, std::string_view subresource, const json::Value& object, const json::Value& old,
                      schema::FieldErrors& errors) {
   using namespace validation;
+  if (resource.custom != nullptr) return custom(errors, resource, subresource, object);
+  if (subresource == "status" && status_rules(errors, resource, object, old)) return;
   if (resource.group.empty() && resource.plural == "pods") return update_pod(errors, subresource, object, old);
+  if (resource.kind == "CustomResourceDefinition" && subresource.empty()) return definition(errors, object, &old);
   // Of a status or a scale, the spec has been checked when it was written.
   if (!subresource.empty() && subresource != "scale") return;
   workloads(errors, resource, object, &old) || core(errors, resource, object, &old) || policy(errors, resource, object, &old);

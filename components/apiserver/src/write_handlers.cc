@@ -1,6 +1,8 @@
 // create, update, patch, delete and deletecollection, for objects and for the subresources that are views of them.
 #include <algorithm>
+#include <map>
 
+#include "custom_resources.h"
 #include "decode_body.h"
 #include "encode.h"
 #include "engenho/base/bytes.h"
@@ -8,6 +10,7 @@
 #include "engenho/catalog/convert.h"
 #include "engenho/schema/api_errors.h"
 #include "engenho/schema/decode.h"
+#include "engenho/schema/go_values.h"
 #include "engenho/schema/managed_fields.h"
 #include "engenho/schema/patch.h"
 #include "field_selectors.h"
@@ -40,6 +43,12 @@ const schema::FieldSet* unwritable_fields(const ResourceDef& resource, std::stri
     s.insert({"f:spec"});
     return s;
   }();
+  static const schema::FieldSet all_but_status = [] {
+    schema::FieldSet s;
+    s.insert({"f:spec"});
+    for (const char* member : {"f:labels", "f:annotations", "f:finalizers", "f:ownerReferences"}) s.insert({"f:metadata", member});
+    return s;
+  }();
   static const schema::FieldSet spec_and_labels = [] {
     schema::FieldSet s;
     s.insert({"f:spec"});
@@ -48,6 +57,7 @@ const schema::FieldSet* unwritable_fields(const ResourceDef& resource, std::stri
   }();
   if (subresource.empty()) return has_status(resource) ? &status : nullptr;
   if (subresource != "status") return nullptr;
+  if (resource.custom != nullptr) return &all_but_status;
   return resource.group == "apps" && resource.plural == "deployments" ? &spec_and_labels : &spec;
 }
 
@@ -66,7 +76,7 @@ schema::ManagerContext manager_context(const Context& context, Rest& rest, const
 // The result of a write is in storage version.
 void send_written(Context& context, int code, Value object) {
   if (!context.resource->stored_as_served()) {
-    if (Status s = catalog::convert(object, context.resource->group, context.resource->version); !s.ok()) return send_status(context, s);
+    if (Status s = context.resource->to_served(object); !s.ok()) return send_status(context, s);
   }
   send_value(context, code, object);
 }
@@ -85,8 +95,9 @@ Status check_name_and_namespace(const Context& context, Value& object, bool upda
   if (update) {
     const std::string name(object.str_at({"metadata", "name"}));
     if (name.empty()) {
-      metadata.set("name", context.info.name);
-    } else if (name != context.info.name) {
+      return bad_request("the name of the object (" + context.info.name + " based on URL) was undeterminable: name must be provided");
+    }
+    if (name != context.info.name) {
       return bad_request("the name of the object (" + name + ") does not match the name on the URL (" + context.info.name + ")");
     }
   }
@@ -94,6 +105,16 @@ Status check_name_and_namespace(const Context& context, Value& object, bool upda
 }
 
 void warn_content(Context& context, const Value& object) {
+  if (context.resource->custom != nullptr) {
+    if (const Value* finalizers = object.at({"metadata", "finalizers"})) {
+      for (const Value& f : finalizers->items()) {
+        if (f.str().find('/') != std::string_view::npos || f.str() == "orphan" || f.str() == "foregroundDeletion") continue;
+        context.warnings.push_back("metadata.finalizers: \"" + std::string(f.str()) + "\": prefer a domain-qualified finalizer name to avoid accidental conflicts with other "
+                                   "finalizer writers");
+      }
+    }
+    return;
+  }
   const std::string_view name = object.str_at({"metadata", "name"});
   if (context.resource->group.empty() && context.resource->plural == "pods" && !schema::is_dns1123_label(name).empty() && !name.empty()) {
     context.warnings.push_back("metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is "
@@ -119,6 +140,70 @@ void warn_volumes(Context& context, const Value& object) {
   }
 }
 
+// What the converter of applied configurations says where the JSON decoder names the field.
+std::string unstructured_text(const std::string& message) {
+  constexpr std::string_view kNumber = "json: cannot unmarshal number ", kField = " into Go struct field ";
+  const size_t field = message.find(kField);
+  if (!message.starts_with(kNumber) || field == std::string::npos) return message;
+  const size_t type = message.rfind(' ');
+  const std::string number = message.substr(kNumber.size(), field - kNumber.size());
+  const std::string_view path = std::string_view(message).substr(field);
+  // IntOrString decodes itself.
+  if (path.find("maxSurge") != std::string_view::npos || path.find("maxUnavailable") != std::string_view::npos || path.find("Port") != std::string_view::npos) {
+    return std::string(kNumber) + number + " into Go value of type" + message.substr(type);
+  }
+  if (number.find('.') != std::string::npos) return "cannot convert float64 to" + message.substr(type);
+  return message;
+}
+
+// Where a patch has been: what its library has taken apart it writes with sorted names, the rest as it was.
+struct Touched {
+  std::map<std::string, Touched, std::less<>> members;
+};
+void touch(const Value& merge, Touched& at) {
+  for (const auto& [name, v] : merge.members()) {
+    if (v.is_object()) touch(v, at.members[name]);
+  }
+}
+void touch_pointer(std::string_view pointer, Touched& root) {
+  Touched* at = &root;
+  const auto parts = split(pointer, '/');
+  for (size_t i = 1; i + 1 < parts.size(); ++i) at = &at->members[std::string(parts[i])];
+}
+void write_patched(const schema::Schema* schema, const Value& v, const Touched& at, std::string& out) {
+  out += v.is_array() ? '[' : '{';
+  bool first = true;
+  auto item = [&](const std::string* name, std::string_view step, const Value& inner, const schema::Schema* type) {
+    if (!first) out += ',';
+    first = false;
+    if (name != nullptr) {
+      json::dump_string_to(*name, out);
+      out += ':';
+    }
+    auto below = at.members.find(step);
+    if (below != at.members.end() && (inner.is_object() || inner.is_array())) write_patched(type, inner, below->second, out);
+    else out += type == nullptr ? json::dump(inner) : schema::go_json(*type, inner);
+  };
+  for (const auto& [name, inner] : v.members()) {
+    const schema::Field* field = schema != nullptr && schema->kind == schema::Kind::kObject ? schema->field(name) : nullptr;
+    item(&name, name, inner, field != nullptr ? field->schema : schema != nullptr ? schema->element : nullptr);
+  }
+  for (size_t i = 0; i < v.items().size(); ++i) item(nullptr, std::to_string(i), v.items()[i], schema != nullptr ? schema->element : nullptr);
+  out += v.is_array() ? ']' : '}';
+}
+std::string patched_text(const schema::Schema& schema, const Value& document, const Value& patch) {
+  if (!document.is_object()) return json::dump(document);
+  Touched root;
+  touch(patch, root);
+  for (const Value& operation : patch.items()) {
+    touch_pointer(operation.str_at({"path"}), root);
+    if (operation.get("from") != nullptr) touch_pointer(operation.str_at({"from"}), root);
+  }
+  std::string out;
+  write_patched(&schema, document, root, out);
+  return out;
+}
+
 // Patches in the form of their media type.
 enum class PatchKind { kJson, kMerge, kStrategic, kApply };
 
@@ -127,11 +212,16 @@ Result<PatchKind> patch_kind(const Context& context) {
       0, context.request().headers.get("Content-Type").find(';'))));
   if (type == "application/json-patch+json") return PatchKind::kJson;
   if (type == "application/merge-patch+json") return PatchKind::kMerge;
-  if (type == "application/strategic-merge-patch+json") return PatchKind::kStrategic;
+  if (type == "application/strategic-merge-patch+json" && context.resource->custom == nullptr) return PatchKind::kStrategic;
   if (type == "application/apply-patch+yaml") return PatchKind::kApply;
-  return err(Status(415, reason::kUnsupportedMediaType,
-                    "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
-                    "application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"));
+  if (context.resource->custom != nullptr) {
+    return err(Status(415, reason::kUnsupportedMediaType,
+                      "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
+                      "application/merge-patch+json, application/apply-patch+yaml"));
+  }
+  StatusDetails details;
+  details.causes.emplace_back();
+  return err(Status(415, reason::kUnsupportedMediaType, "415: Unsupported Media Type", std::move(details)));
 }
 
 }  // namespace
@@ -142,12 +232,13 @@ void handle_create(const std::shared_ptr<Context>& context, Services& services) 
   auto fail = [&](const Status& s) { send_status(*context, s); };
   auto options = write_options(*context, "CreateOptions");
   if (!options) return fail(options.error());
-  auto body = decode_body(*context, resource.group, resource.version, resource.kind, *resource.schema);
+  auto body = resource.custom != nullptr ? decode_custom(*context, resource)
+                                         : decode_body(*context, resource.group, resource.version, resource.kind, *resource.schema);
   if (!body) return fail(body.error());
   if (Status s = check_name_and_namespace(*context, body->object, false); !s.ok()) return fail(s);
   warn_content(*context, body->object);
   warn_volumes(*context, body->object);
-  if (auto complete = strategy_of(resource.group, resource.plural).complete) complete(body->object, nullptr);
+  if (auto complete = strategy_of(resource).complete) complete(body->object, nullptr);
   schema::track_update(manager_context(*context, services.rest, *options, body->reset_managed), nullptr, body->object);
   auto created = services.rest.create(*context, resource, std::move(body->object), *options);
   if (!created) return fail(created.error());
@@ -160,10 +251,11 @@ void handle_update(const std::shared_ptr<Context>& context, Services& services) 
   auto fail = [&](const Status& s) { send_status(*context, s); };
   auto options = write_options(*context, "UpdateOptions");
   if (!options) return fail(options.error());
-  auto body = decode_body(*context, resource.group, resource.version, resource.kind, *resource.schema);
+  auto body = resource.custom != nullptr ? decode_custom(*context, resource)
+                                         : decode_body(*context, resource.group, resource.version, resource.kind, *resource.schema);
   if (!body) return fail(body.error());
   if (Status s = check_name_and_namespace(*context, body->object, true); !s.ok()) return fail(s);
-  const Strategy& strategy = strategy_of(resource.group, resource.plural);
+  const Strategy& strategy = strategy_of(resource);
   const bool may_create = strategy.create_on_update && context->info.subresource.empty();
   auto updated = services.rest.update(
       *context, resource, context->info.name, context->info.subresource,
@@ -233,15 +325,30 @@ void handle_patch(const std::shared_ptr<Context>& context, Services& services) {
       const std::string gv = version.find('/') == std::string::npos ? "/" + version : version;
       return fail(bad_request("invalid object type: " + (version.empty() && k.empty() ? std::string("/") : gv) + ", Kind=" + k));
     }
-    if (Status s = check_name_and_namespace(*context, patch, true); !s.ok()) return fail(s);
-  } else {
+    // The configuration keeps its own words: an absent namespace stays absent in what is owned and in errors.
+    Value checked = patch;
+    if (Status s = check_name_and_namespace(*context, checked, true); !s.ok()) return fail(s);
+  }
+  auto parse_patch = [&]() -> Status {
+    if (apply) return {};
     auto parsed = json::parse_with_duplicates(context->request().body);
-    if (!parsed) return fail(bad_request("error decoding patch: " + parsed.error().message()));
+    if (!parsed) return bad_request("error decoding patch: " + parsed.error().message());
     patch = std::move(parsed->value);
     for (const std::string& path : parsed->duplicate_keys) strict.push_back("duplicate field \"" + path + "\"");
-    if (*kind == PatchKind::kMerge && !patch.is_object()) return fail(bad_request("Invalid JSON Patch"));
-  }
+    if (*kind == PatchKind::kMerge && patch.is_null()) return bad_request("Invalid JSON Patch");
+    if (*kind != PatchKind::kJson && !patch.is_object() && !patch.is_null()) {
+      return bad_request("error decoding patch: json: cannot unmarshal " + std::string(patch.is_number() ? "number" : json::type_name(patch.type())) +
+                         " into Go value of type map[string]interface {}");
+    }
+    return {};
+  };
 
+  if (!apply) {
+    // Whether there is anything to patch is asked before what the patch says.
+    auto present = services.rest.read(resource, context->info.namespace_, context->info.name);
+    if (!present) return fail(present.error());
+  }
+  if (Status s = parse_patch(); !s.ok()) return fail(s);
   const size_t own_warnings = context->warnings.size();
   auto updated = services.rest.update(
       *context, resource, context->info.name, context->info.subresource,
@@ -256,15 +363,20 @@ void handle_patch(const std::shared_ptr<Context>& context, Services& services) {
           if (const std::string_view rv = patch.str_at({"metadata", "resourceVersion"}); !rv.empty()) {
             document["metadata"]["resourceVersion"] = rv;
           }
-          if (Status s = schema::decode(*resource.schema, document); !s.ok()) {
-            return err(Status(500, "",
-                              "failed to convert new object (" + context->info.namespace_ + "/" + context->info.name + "; " +
-                                  (resource.group.empty() ? "/" : resource.group + "/") + resource.version + ", Kind=" + resource.kind +
-                                  ") to proper version: unable to convert unstructured object to " +
-                                  (resource.group.empty() ? "/" : resource.group + "/") + resource.version + ", Kind=" + resource.kind +
-                                  ": " + s.message()));
+          if (resource.namespaced) document["metadata"]["namespace"] = context->info.namespace_;
+          if (resource.custom == nullptr) {
+            Value typed = document;
+            if (Status s = schema::decode(*resource.schema, typed); !s.ok()) {
+              return err(Status(500, "",
+                                "failed to convert new object (" + std::string(patch.str_at({"metadata", "namespace"})) + "/" + context->info.name + "; " +
+                                    (resource.group.empty() ? "/" : resource.group + "/") + resource.version + ", Kind=" + resource.kind +
+                                    ") to proper version: unable to convert unstructured object to " +
+                                    (resource.group.empty() ? "/" : resource.group + "/") + resource.version + ", Kind=" + resource.kind +
+                                    ": " + unstructured_text(s.message())));
+            }
           }
-          auto decoded = decode_patched(*context, resource, std::move(document), strict);
+          auto decode = resource.custom != nullptr ? decode_patched_custom : decode_patched;
+          auto decoded = decode(*context, resource, std::move(document), strict, [] { return std::string(); });
           if (!decoded) return err(decoded.error());
           if (!managed.is_null()) decoded->object["metadata"]["managedFields"] = managed;
           return std::move(decoded->object);
@@ -278,7 +390,12 @@ void handle_patch(const std::shared_ptr<Context>& context, Services& services) {
           default: patched = schema::apply_strategic_merge_patch(*resource.schema, document, patch); break;
         }
         if (!patched.ok()) return err(patched);
-        auto decoded = decode_patched(*context, resource, std::move(document), strict);
+        const Value result = document;
+        auto decode = resource.custom != nullptr ? decode_patched_custom : decode_patched;
+        auto decoded = decode(*context, resource, std::move(document), strict, [&] {
+          if (resource.custom != nullptr) return json::dump(result);
+          return *kind == PatchKind::kStrategic ? schema::go_map_text(patch) : patched_text(*resource.schema, result, patch);
+        });
         if (!decoded) return err(decoded.error());
         if (Status s = check_name_and_namespace(*context, decoded->object, true); !s.ok()) return err(s);
         // A patch that does not speak of the version applies to whatever is there.
@@ -290,7 +407,7 @@ void handle_patch(const std::shared_ptr<Context>& context, Services& services) {
         if (decoded->object.str_at({"metadata", "resourceVersion"}).empty()) {
           decoded->object["metadata"]["resourceVersion"] = current->str_at({"metadata", "resourceVersion"});
         }
-        if (auto complete = strategy_of(resource.group, resource.plural).complete; complete != nullptr && context->info.subresource.empty()) {
+        if (auto complete = strategy_of(resource).complete; complete != nullptr && context->info.subresource.empty()) {
           complete(decoded->object, current);
         }
         schema::track_update(manager_context(*context, services.rest, *options, decoded->reset_managed), current, decoded->object);
@@ -318,7 +435,7 @@ Value deleted_status(const ResourceDef& resource, const Value& object) {
 }
 
 void warn_orphans(Context& context, const DeleteOptions& options) {
-  const Strategy& strategy = strategy_of(context.resource->group, context.resource->plural);
+  const Strategy& strategy = strategy_of(*context.resource);
   if (strategy.warn_default_orphan && options.propagation.empty() && !options.orphan_dependents) {
     context.warnings.push_back("child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or "
                                "set propagationPolicy=Orphan to suppress this warning");
@@ -335,7 +452,7 @@ void handle_delete(const std::shared_ptr<Context>& context, Services& services) 
   warn_orphans(*context, *options);
   auto deleted = services.rest.remove(*context, resource, context->info.namespace_, context->info.name, *options);
   if (!deleted) return send_status(*context, deleted.error());
-  const Strategy& strategy = strategy_of(resource.group, resource.plural);
+  const Strategy& strategy = strategy_of(resource);
   if (!deleted->gone || strategy.delete_returns_object) return send_written(*context, 200, std::move(deleted->object));
   context->accepted.transform = Transform::kNone;
   send_document(*context, 200, deleted_status(resource, deleted->object));
@@ -358,12 +475,18 @@ void handle_delete_collection(const std::shared_ptr<Context>& context, Services&
   if (Status s = hub.wait_for(hub.store().revision(), std::chrono::seconds(3)); !s.ok()) return fail(s);
   std::string prefix = resource.store_prefix;
   if (resource.namespaced && !context->info.namespace_.empty()) prefix += context->info.namespace_ + "/";
+  if (Status s = check_list_options(*context); !s.ok()) return fail(s);
   ListMeta meta;
   std::vector<ObjectPtr> chosen;
+  int64_t left = 0;
   for (const ObjectPtr& object : resource.cacher->list(prefix, hub.revision_ref(), &meta.revision)) {
     if (!filter->matches(resource, *object)) continue;
-    if (limit > 0 && static_cast<int64_t>(chosen.size()) == limit) break;
-    chosen.push_back(object);
+    if (limit > 0 && static_cast<int64_t>(chosen.size()) == limit) ++left;
+    else chosen.push_back(object);
+  }
+  if (left > 0) {
+    meta.continue_token = continue_after(*context, meta.revision, *chosen.back());
+    if (filter->everything()) meta.remaining = left;
   }
   for (const ObjectPtr& object : chosen) {
     auto deleted = services.rest.remove(*context, resource, object->namespace_name(), object->name(), *options);

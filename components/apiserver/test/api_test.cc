@@ -102,6 +102,14 @@ class Fixture {
     auto store = datastore::open_rocksdb_store(store_options);
     REQUIRE(store);
     store_ = std::move(*store);
+    user_.name = "tester";
+    user_.groups = {"system:masters"};
+    start();
+  }
+  // On the store as it is: a second time is a restart.
+  void start() {
+    if (server_) server_->stop();
+    server_.reset();
     apiserver::Options options;
     options.store = store_.get();
     options.service_account_key = *pki::PrivateKey::generate();
@@ -110,8 +118,15 @@ class Fixture {
     REQUIRE(server);
     server_ = std::move(*server);
     REQUIRE(server_->start().ok());
-    user_.name = "tester";
-    user_.groups = {"system:masters"};
+  }
+  // Asks until the answer has this code.
+  Answer until(int code, const std::string& method, const std::string& target, const std::string& body = "") {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    for (;;) {
+      Answer answer = call(method, target, body);
+      if (answer.code == code || std::chrono::steady_clock::now() > deadline) return answer;
+      std::this_thread::yield();
+    }
   }
   ~Fixture() {
     server_->stop();
@@ -257,13 +272,13 @@ TEST_CASE("server-side apply keeps owners apart", "[api]") {
   Fixture api;
   const std::string path = std::string(kMaps) + "/s?fieldManager=";
   const std::string type = "application/apply-patch+yaml";
-  CHECK(api.call("PATCH", path + "a", "apiVersion: v1\nkind: ConfigMap\ndata: {x: '1', y: '1'}\n", type).code == 201);
-  const Answer conflict = api.call("PATCH", path + "b", "apiVersion: v1\nkind: ConfigMap\ndata: {x: '2'}\n", type);
+  CHECK(api.call("PATCH", path + "a", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: s}\ndata: {x: '1', y: '1'}\n", type).code == 201);
+  const Answer conflict = api.call("PATCH", path + "b", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: s}\ndata: {x: '2'}\n", type);
   CHECK(conflict.code == 409);
   CHECK(conflict.body.str_at({"message"}) == "Apply failed with 1 conflict: conflict with \"a\": .data.x");
-  CHECK(api.call("PATCH", path + "b&force=true", "apiVersion: v1\nkind: ConfigMap\ndata: {x: '2'}\n", type).code == 200);
+  CHECK(api.call("PATCH", path + "b&force=true", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: s}\ndata: {x: '2'}\n", type).code == 200);
   // What a manager no longer applies goes, unless somebody else owns it.
-  const Answer pruned = api.call("PATCH", path + "a", "apiVersion: v1\nkind: ConfigMap\ndata: {z: '1'}\n", type);
+  const Answer pruned = api.call("PATCH", path + "a", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: s}\ndata: {z: '1'}\n", type);
   REQUIRE(pruned.code == 200);
   CHECK(json::dump(*pruned.body.get("data")) == R"({"x":"2","z":"1"})");
 }
@@ -292,4 +307,93 @@ TEST_CASE("nobody gives away rights that he does not have", "[api]") {
   CHECK(api.call("POST", rbac + "roles", R"({"metadata":{"name":"all"},"rules":[{"apiGroups":["*"],"resources":["*"],"verbs":["*"]}]})").code == 403);
   CHECK(api.call("POST", rbac + "roles", R"({"metadata":{"name":"own"},"rules":[{"apiGroups":[""],"resources":["configmaps"],"verbs":["get"]}]})").code == 201);
   CHECK(api.call("POST", rbac + "rolebindings", R"({"metadata":{"name":"up"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"cluster-admin"},"subjects":[{"kind":"User","name":"mallory","apiGroup":"rbac.authorization.k8s.io"}]})").code == 403);
+}
+
+namespace {
+
+constexpr char kDefinitions[] = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+constexpr char kThings[] = "/apis/acme.example/v1/namespaces/default/things";
+std::string things(const std::string& spec) {
+  return R"({"metadata":{"name":"things.acme.example"},"spec":{"group":"acme.example","scope":"Namespaced","names":{"plural":"things","kind":"Thing"},
+    "versions":[{"name":"v1","served":true,"storage":true,"subresources":{"status":{},"scale":{"specReplicasPath":".spec.n","statusReplicasPath":".status.n"}},
+    "schema":{"openAPIV3Schema":{"type":"object","properties":{"spec":{"type":"object","properties":)" + spec + R"(},
+    "status":{"type":"object","properties":{"n":{"type":"integer"}}}}}}}]}})";
+}
+std::string thing(const std::string& name, const std::string& spec) {
+  return R"({"apiVersion":"acme.example/v1","kind":"Thing","metadata":{"name":")" + name + R"("},"spec":)" + spec + "}";
+}
+
+}  // namespace
+
+TEST_CASE("a definition makes its objects served, checked and watched", "[api][crd]") {
+  Fixture api;
+  REQUIRE(api.call("POST", kDefinitions, things(R"({"n":{"type":"integer","maximum":5,"default":1},"s":{"type":"string"}})")).code == 201);
+  const Answer made = api.until(201, "POST", kThings, thing("a", R"({"s":"x","odd":1})"));
+  REQUIRE(made.code == 201);
+  CHECK(json::dump(*made.body.get("spec")) == R"({"n":1,"s":"x"})");
+  CHECK(made.warnings == std::vector<std::string>{"299 - \"unknown field \\\"spec.odd\\\"\""});
+  CHECK(api.call("POST", kThings, thing("b", R"({"n":6})")).code == 422);
+  CHECK(api.call("PATCH", std::string(kThings) + "/a", R"({"spec":{"s":5}})", "application/merge-patch+json").code == 422);
+  CHECK(api.call("PATCH", std::string(kThings) + "/a/scale", R"({"spec":{"replicas":3}})", "application/merge-patch+json").code == 200);
+  CHECK(api.call("PATCH", std::string(kThings) + "/a/status", R"({"spec":{"n":2},"status":{"n":3}})", "application/merge-patch+json").code == 200);
+  const Answer now = api.call("GET", std::string(kThings) + "/a");
+  CHECK(json::dump(*now.body.get("spec")) == R"({"n":3,"s":"x"})");
+  CHECK(json::dump(*now.body.get("status")) == R"({"n":3})");
+  CHECK(now.body.at({"metadata", "generation"})->int_or(0) == 2);
+  auto watch = api.open(std::string(kThings) + "?watch=1&resourceVersion=" + std::string(now.body.str_at({"metadata", "resourceVersion"})));
+  REQUIRE(api.call("DELETE", std::string(kThings) + "/a").code == 200);
+  CHECK(watch->lines(1)[0].str_at({"type"}) == "DELETED");
+  watch->leave();
+  const Answer groups = api.call("GET", "/apis/acme.example");
+  CHECK(groups.body.str_at({"preferredVersion", "version"}) == "v1");
+}
+
+TEST_CASE("custom resources outlive a restart and see new defaults", "[api][crd]") {
+  Fixture api;
+  REQUIRE(api.call("POST", kDefinitions, things(R"({"s":{"type":"string"}})")).code == 201);
+  REQUIRE(api.until(201, "POST", kThings, thing("a", R"({"s":"x"})")).code == 201);
+  api.start();
+  CHECK(api.call("GET", std::string(kThings) + "/a").code == 200);  // at once: the definitions are loaded before the first request
+  REQUIRE(api.call("PATCH", std::string(kDefinitions) + "/things.acme.example",
+                   R"([{"op":"add","path":"/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/n","value":{"type":"integer","default":7}}])",
+                   "application/json-patch+json").code == 200);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  Answer got;
+  do {
+    got = api.call("GET", std::string(kThings) + "/a");
+  } while (got.body.at({"spec", "n"}) == nullptr && std::chrono::steady_clock::now() < deadline);
+  CHECK(json::dump(*got.body.get("spec")) == R"({"n":7,"s":"x"})");
+}
+
+TEST_CASE("a definition goes after its objects", "[api][crd]") {
+  Fixture api;
+  REQUIRE(api.call("POST", kDefinitions, things(R"({"s":{"type":"string"}})")).code == 201);
+  REQUIRE(api.until(201, "POST", kThings, thing("a", "{}")).code == 201);
+  json::Value held = *json::parse(thing("held", "{}"));
+  held["metadata"]["finalizers"] = json::Array{"example.com/f"};
+  REQUIRE(api.call("POST", kThings, json::dump(held)).code == 201);
+  const std::string definition = std::string(kDefinitions) + "/things.acme.example";
+  CHECK(api.call("DELETE", definition).body.at({"metadata", "deletionTimestamp"}) != nullptr);
+  CHECK(api.until(404, "GET", std::string(kThings) + "/a").code == 404);
+  CHECK(api.until(403, "POST", kThings, thing("new", "{}")).code == 403);
+  CHECK(api.call("GET", definition).code == 200);
+  CHECK(api.call("PATCH", std::string(kThings) + "/held", R"({"metadata":{"finalizers":null}})", "application/merge-patch+json").code == 200);
+  CHECK(api.until(404, "GET", definition).code == 404);
+  CHECK(api.until(404, "GET", kThings).code == 404);
+}
+
+TEST_CASE("a definition that makes no sense is refused", "[api][crd]") {
+  Fixture api;
+  CHECK(api.call("POST", kDefinitions, things(R"({"a":{"type":"array"}})")).code == 422);            // items are missing
+  CHECK(api.call("POST", kDefinitions, things(R"({"a":{"type":"integer","default":"x"}})")).code == 422);
+  CHECK(api.call("POST", kDefinitions, things(R"({"a":{"type":"string","pattern":"("}})")).code == 422);
+  CHECK(api.call("POST", kDefinitions, R"({"metadata":{"name":"x"},"spec":{}})").code == 422);
+}
+
+TEST_CASE("kubectl create token: no bound object is no object", "[api]") {
+  Fixture api;
+  REQUIRE(api.call("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"sa"}})").code == 201);
+  const Answer made = api.call("POST", "/api/v1/namespaces/default/serviceaccounts/sa/token", R"({"spec":{"boundObjectRef":null}})");
+  REQUIRE(made.code == 201);
+  CHECK_FALSE(made.body.str_at({"status", "token"}).empty());
 }

@@ -254,6 +254,19 @@ void dump_double_to(double value, std::string& out) {
       return;
     }
   }
+  // The fewest digits that read back as the same number, then zeros: 2^63 is 9223372036854776000.
+  if (!exponent && magnitude >= 9007199254740992.0 && text.find('.') == std::string_view::npos) {
+    char digits[64];
+    auto shortest = std::to_chars(digits, digits + sizeof digits, value, std::chars_format::scientific);
+    const size_t length = text.size() - (value < 0 ? 1 : 0);
+    std::string kept;
+    for (const char* c = digits; c != shortest.ptr && *c != 'e'; ++c) {
+      if (*c >= '0' && *c <= '9') kept += *c;
+    }
+    kept.resize(std::max(length, kept.size()), '0');
+    out += (value < 0 ? "-" : "") + kept;
+    return;
+  }
   out.append(text);
 }
 

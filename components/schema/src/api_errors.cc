@@ -1,5 +1,7 @@
 #include "engenho/schema/api_errors.h"
 
+#include "engenho/schema/go_values.h"
+
 #include <algorithm>
 
 namespace engenho::schema {
@@ -141,9 +143,11 @@ std::string FieldError::body() const {
     case FieldErrorType::kTooLong:
     case FieldErrorType::kInternal: break;
     default:
+      if (const std::string* raw = raw_text_of(value); raw != nullptr && raw->empty()) break;
       // Numbers, booleans and null are written bare, text is quoted, the rest is JSON.
       out += ": ";
-      out += value.is_string() ? quote(value.as_string()) : json::dump(value);
+      if (const std::string* raw = raw_text_of(value)) out += *raw;
+      else out += value.is_string() ? quote(value.as_string()) : json::dump(value);
   }
   if (!detail.empty()) out += ": " + detail;
   return out;
@@ -237,7 +241,9 @@ json::Value to_document(const Status& status) {
     if (!d.kind.empty()) details["kind"] = d.kind;
     if (!d.uid.empty()) details["uid"] = d.uid;
     if (d.retry_after_seconds != 0) details["retryAfterSeconds"] = d.retry_after_seconds;
-    if (!d.causes.empty()) {
+    // A cause without anything asks for details, and nothing in them.
+    const bool any = std::any_of(d.causes.begin(), d.causes.end(), [](const StatusCause& c) { return !c.reason.empty() || !c.message.empty() || !c.field.empty(); });
+    if (any) {
       json::Array& causes = details["causes"].make_array();
       for (const StatusCause& c : d.causes) {
         json::Value cause = json::Object();

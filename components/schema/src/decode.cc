@@ -289,8 +289,9 @@ class Decoder {
   int depth_ = 0;
 };
 
-// Custom resources: keeps what the schema names.
-void prune_value(const Schema& schema, json::Value& v, const Frame& frame, std::vector<std::string>* unknown, size_t max) {
+// Custom resources: keeps what the schema names. The metadata of embedded resources comes in a second walk, as upstream reports it.
+enum class Walk { kFields, kEmbeddedMetadata };
+void prune_value(const Schema& schema, json::Value& v, const Frame& frame, Walk walk, std::vector<std::string>* unknown, size_t max) {
   auto drop = [&](std::string_view key) {
     if (unknown != nullptr && unknown->size() < max) {
       unknown->push_back("unknown field \"" + strict_path(Frame{&frame, key, 0, Frame::kKey, nullptr}) + "\"");
@@ -302,9 +303,11 @@ void prune_value(const Schema& schema, json::Value& v, const Frame& frame, std::
       const bool has_type_meta = schema.embedded_resource || frame.what == Frame::kRoot;
       for (auto it = v.as_object().begin(); it != v.as_object().end();) {
         const Field* field = schema.field(it->first);
+        const bool metadata = schema.embedded_resource && it->first == "metadata";
         if (field != nullptr) {
-          prune_value(*field->schema, it->second, Frame{&frame, it->first, 0, Frame::kKey, nullptr}, unknown, max);
-        } else if (!schema.preserve_unknown &&
+          if (!metadata) prune_value(*field->schema, it->second, Frame{&frame, it->first, 0, Frame::kKey, nullptr}, walk, unknown, max);
+          else if (walk == Walk::kEmbeddedMetadata) prune_value(*field->schema, it->second, Frame{&frame, it->first, 0, Frame::kKey, nullptr}, Walk::kFields, unknown, max);
+        } else if (walk == Walk::kFields && !schema.preserve_unknown &&
                    !(has_type_meta && (it->first == "apiVersion" || it->first == "kind" || it->first == "metadata"))) {
           drop(it->first);
           it = v.as_object().erase(it);
@@ -317,13 +320,13 @@ void prune_value(const Schema& schema, json::Value& v, const Frame& frame, std::
     case Kind::kMap:
       if (!v.is_object()) return;
       for (auto& [key, item] : v.as_object()) {
-        prune_value(*schema.element, item, Frame{&frame, key, 0, Frame::kKey, nullptr}, unknown, max);
+        prune_value(*schema.element, item, Frame{&frame, key, 0, Frame::kKey, nullptr}, walk, unknown, max);
       }
       return;
     case Kind::kArray:
       if (!v.is_array()) return;
       for (size_t i = 0; i < v.as_array().size(); ++i) {
-        prune_value(*schema.element, v.as_array()[i], Frame{&frame, {}, i, Frame::kIndex, nullptr}, unknown, max);
+        prune_value(*schema.element, v.as_array()[i], Frame{&frame, {}, i, Frame::kIndex, nullptr}, walk, unknown, max);
       }
       return;
     default: return;
@@ -410,7 +413,8 @@ void normalize(const Schema& schema, json::Value& document) {
 }
 
 void prune(const Schema& schema, json::Value& document, std::vector<std::string>* unknown, const DecodeOptions& options) {
-  prune_value(schema, document, Frame{}, unknown, options.max_unknown);
+  prune_value(schema, document, Frame{}, Walk::kFields, unknown, options.max_unknown);
+  prune_value(schema, document, Frame{}, Walk::kEmbeddedMetadata, unknown, options.max_unknown);
 }
 
 std::vector<std::string> strict_errors_in_order(std::string_view json_text, const std::vector<std::string>& unknown,

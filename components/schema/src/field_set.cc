@@ -1,5 +1,7 @@
 #include "engenho/schema/field_set.h"
 
+#include "engenho/schema/go_values.h"
+
 #include <algorithm>
 
 namespace engenho::schema {
@@ -310,30 +312,71 @@ Value remove_from(const Schema& schema, const Value& value, const FieldSet& fiel
   return value;
 }
 
+// What structured-merge-diff says of a value that its schema does not allow; Go's own names for the values.
+Status wrong(const std::string& path, std::string what) { return Status(500, "", path + ": " + std::move(what)); }
+std::string go_type(const Value& v) {
+  switch (v.type()) {
+    case json::Type::kBool: return "bool";
+    case json::Type::kInt: return "int64";
+    case json::Type::kDouble: return "float64";
+    case json::Type::kString: return "string";
+    case json::Type::kArray: return "[]interface {}";
+    case json::Type::kObject: return "map[string]interface {}";
+    default: return "<nil>";
+  }
+}
+std::string unstructured(const Value& v) { return "&value.valueUnstructured{Value:" + (v.is_string() ? json::dump(v) : go_map_text(v)) + "}"; }
+
+Status check_scalar(const Schema& schema, const Value& v, const std::string& path) {
+  switch (schema.kind) {
+    case Kind::kString:
+    case Kind::kBytes: return v.is_string() ? Status() : wrong(path, "expected string, got " + unstructured(v));
+    case Kind::kInt32:
+    case Kind::kInt64:
+    case Kind::kDouble: return v.is_number() ? Status() : wrong(path, "expected numeric (int or float), got " + go_type(v));
+    case Kind::kBool: return v.is_bool() ? Status() : wrong(path, "expected boolean, got &{" + go_map_text(v) + "}");
+    default: return {};
+  }
+}
+
 Status check_values(const Schema& schema, bool atomic, const Value& value, const std::string& path) {
-  if (is_map_like(schema, value)) {
+  if (value.is_null()) return {};
+  if (schema.kind == Kind::kObject || schema.kind == Kind::kMap) {
+    if (!value.is_object()) return wrong(path, "expected map, got &{" + go_map_text(value) + "}");
     for (const auto& [name, v] : value.as_object()) {
+      if (schema.kind == Kind::kObject && !schema.preserve_unknown && schema.field(name) == nullptr) {
+        return wrong(path + "." + name, "field not declared in schema");
+      }
       const Member m = member_of(schema, name);
       if (!v.is_null()) ENGENHO_RETURN_IF_ERROR(check_values(*m.schema, atomic_value(m, v), v, path + "." + name));
     }
     return {};
   }
-  if (schema.kind == Kind::kArray && value.is_array() && !whole(schema)) {
+  if (schema.kind == Kind::kArray) {
+    if (!value.is_array()) return wrong(path, "expected list, got &{" + go_map_text(value) + "}");
+    const bool associative = !whole(schema);
     std::map<std::string, bool> seen;
     size_t i = 0;
     for (const Value& item : value.as_array()) {
-      std::string problem;
-      const std::string element = item_element(schema, item, &problem);
-      const std::string at = path + "[" + std::to_string(i++) + "]";
-      if (element.empty()) return Status(500, "", path + ": element " + std::to_string(i - 1) + ": " + problem);
-      if (seen[element]) {
-        return Status(500, "", path + ": duplicate entries for key [" + element.substr(2) + "]");
+      std::string at = path + "[" + std::to_string(i) + "]";
+      if (associative) {
+        if (schema.list_type == ListType::kMap && !item.is_object()) {
+          return wrong(path, "element " + std::to_string(i) + ": associative list with keys may not have non-map elements");
+        }
+        std::string problem;
+        const std::string element = item_element(schema, item, &problem);
+        if (element.empty()) return wrong(path, "element " + std::to_string(i) + ": " + problem);
+        std::string text = FieldSet::element_text(element);
+        at = path + text;
+        if (seen[element]) return wrong(path, "duplicate entries for key " + text);
+        seen[element] = true;
       }
-      seen[element] = true;
       if (schema.element != nullptr) ENGENHO_RETURN_IF_ERROR(check_values(*schema.element, whole(*schema.element), item, at));
+      ++i;
     }
+    return {};
   }
-  return {};
+  return check_scalar(schema, value, path);
 }
 
 }  // namespace

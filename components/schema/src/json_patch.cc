@@ -14,7 +14,9 @@ constexpr size_t kMaxCopied = 3 << 20;  // bytes of JSON that the copies of one 
 
 Status rejected(std::string why) {
   (void)why;  // upstream hides the cause behind one fixed text
-  return Status(422, reason::kInvalid, "the server rejected our request due to an error in our request");
+  StatusDetails details;
+  details.causes.emplace_back();
+  return Status(422, reason::kInvalid, "the server rejected our request due to an error in our request", std::move(details));
 }
 
 std::vector<std::string> pointer_parts(std::string_view pointer) {
@@ -108,15 +110,25 @@ Status remove(Value& root, const std::vector<std::string>& parts, Value* removed
 Status apply_json_patch(Value& document, const Value& patch) {
   if (patch.is_null()) return {};
   if (!patch.is_array()) {
-    return bad_request("json: cannot unmarshal " + std::string(patch.is_number() ? "number" : json::type_name(patch.type())) +
-                       " into Go value of type jsonpatch.Patch");
+    return bad_request("error decoding patch: json: cannot unmarshal " + std::string(patch.is_number() ? "number" : json::type_name(patch.type())) +
+                       " into Go value of type []handlers.jsonPatchOp");
   }
   if (patch.as_array().size() > kMaxOperations) {
     return Status(413, reason::kRequestEntityTooLarge,
-                  "The allowed maximum operations in a JSON patch is " + std::to_string(kMaxOperations) + ", got " +
+                  "Request entity too large: The allowed maximum operations in a JSON patch is " + std::to_string(kMaxOperations) + ", got " +
                       std::to_string(patch.as_array().size()));
   }
   size_t copied = 0;
+  for (const Value& operation : patch.as_array()) {
+    auto wrong = [](const Value& v, const std::string& what) {
+      return bad_request("error decoding patch: json: cannot unmarshal " + std::string(v.is_number() ? "number" : json::type_name(v.type())) + " into Go " + what);
+    };
+    if (!operation.is_object() && !operation.is_null()) return wrong(operation, "value of type handlers.jsonPatchOp");
+    for (const char* member : {"op", "path", "from"}) {
+      const Value* v = operation.get(member);
+      if (v != nullptr && !v->is_string() && !v->is_null()) return wrong(*v, "struct field jsonPatchOp." + std::string(member) + " of type string");
+    }
+  }
   for (const Value& operation : patch.as_array()) {
     const std::string_view op = operation.str_at({"op"});
     const std::vector<std::string> path = pointer_parts(operation.str_at({"path"}));

@@ -198,13 +198,19 @@ Managed current_managed(const ManagerContext& context, const Value* live, const 
   return managed;
 }
 
+// What the request cannot write does not change hands either.
+Comparison writable(Comparison change, const FieldSet* ignore) {
+  if (ignore == nullptr) return change;
+  for (FieldSet* set : {&change.added, &change.modified, &change.removed}) *set = set->subtract_recursive(*ignore);
+  return change;
+}
+
 // One update by `manager`, as track_update() records it.
 void record_update(const ManagerContext& context, const std::string& manager, const Value& before, const Value& after, Managed& managed) {
-  const Comparison change = compare(*context.schema, before, after);
+  const Comparison change = writable(compare(*context.schema, before, after), context.ignore);
   if (change.same()) return;
   take_over(change, nullptr, managed, nullptr);
-  FieldSet owned = change.added.unite(change.modified).subtract(unowned());
-  if (context.ignore != nullptr) owned = owned.subtract_recursive(*context.ignore);
+  const FieldSet owned = change.added.unite(change.modified).subtract(unowned());
   if (owned.empty()) return;
   const ManagerId id{manager.empty() ? "unknown" : manager, "Update", context.api_version, context.subresource};
   Entry& entry = managed[id];
@@ -295,7 +301,15 @@ Result<Value> apply(const ManagerContext& context, const Value* live, const Valu
     merged = remove_items(schema, merged, all.subtract(still).intersect(ensure_named_fields(schema, last)));
   }
 
-  const Comparison change = compare(schema, before, merged);
+  if (Value* annotation = merged.at({"metadata", "annotations", kLastApplied}); annotation != nullptr && context.manager == "kubectl") {
+    // kubectl's own client-side apply may come back: it finds what was applied last.
+    Value applied_last = applied;
+    if (Value* annotations = applied_last.at({"metadata", "annotations"}); annotations != nullptr && annotations->is_object()) {
+      annotations->as_object().erase(kLastApplied);
+    }
+    *annotation = json::dump(applied_last) + "\n";
+  }
+  const Comparison change = writable(compare(schema, before, merged), context.ignore);
   std::vector<FieldConflict> conflicts;
   Managed attempt = next;
   take_over(change, &self, attempt, force ? nullptr : &conflicts);
@@ -316,9 +330,8 @@ Result<Value> apply(const ManagerContext& context, const Value* live, const Valu
   if (attempt[self].fields.empty()) attempt.erase(self);
   auto previous = managed.find(self);
   if (auto it = attempt.find(self); it != attempt.end()) {
-    const bool changed = !change.same() || previous == managed.end() || !(previous->second.fields == it->second.fields) ||
-                         previous->second.api_version != it->second.api_version;
-    it->second.time = changed ? format_rfc3339(context.now) : previous->second.time;
+    // An apply that changes nothing but ownership leaves no time.
+    it->second.time = !change.same() || live == nullptr ? format_rfc3339(context.now) : previous == managed.end() ? "" : previous->second.time;
   }
   if (merged.get("metadata") == nullptr) merged["metadata"] = json::Object();
   write_managed(attempt, merged);

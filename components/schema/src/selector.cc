@@ -284,7 +284,7 @@ Result<std::vector<FieldRequirement>> parse_field_selector(std::string_view text
         }
         value += raw[++i];
       } else if (raw[i] == '=' || raw[i] == ',') {
-        return err(bad_request("invalid field selector: unescaped character in value: " + raw.substr(i, 1)));
+        return err(bad_request("invalid field selector: unescaped character in value: " + std::to_string(static_cast<unsigned char>(raw[i]))));
       } else {
         value += raw[i];
       }

@@ -32,6 +32,8 @@ class FieldSet {
   FieldSet subtract_recursive(const FieldSet& other) const;  // and everything below them
   bool operator==(const FieldSet& other) const = default;
   void insert(const std::vector<std::string>& path);
+  // "f:a" as ".a", "k:{...}" as "[name=\"x\"]".
+  static std::string element_text(std::string_view element);
   // Calls `fn(path)` for each member in order; path in the text form of error messages, ".spec.containers[name=\"a\"].image".
   template <typename Fn>
   void each(Fn fn) const {
@@ -57,7 +59,6 @@ class FieldSet {
       path.resize(length);
     }
   }
-  static std::string element_text(std::string_view element);
 };
 
 // All fields of a document (leaves, list items, empty maps).
