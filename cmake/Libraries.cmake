@@ -14,7 +14,7 @@ function(static_library target)
   unset(found CACHE)
 endfunction()
 
-static_library(lib_openssl ssl crypto)
+static_library(lib_openssl ssl crypto z zstd)  # Debian 13's libcrypto compresses
 target_link_libraries(lib_openssl INTERFACE Threads::Threads dl)
 static_library(lib_yaml yaml-cpp)
 static_library(lib_nghttp2 nghttp2)

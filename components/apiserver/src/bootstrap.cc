@@ -14,79 +14,67 @@
 
 namespace engenho::apiserver {
 
-namespace {
-
 using json::Value;
 
-class Bootstrapper {
- public:
-  explicit Bootstrapper(Rest& rest) : rest_(rest) {
-    context_.user.name = "system:apiserver";
-    context_.user.groups = {std::string(kMasters)};
+Bootstrapper::Bootstrapper(Rest& rest) : rest_(rest) {
+  context_.user.name = "system:apiserver";
+  context_.user.groups = {std::string(kMasters)};
+}
+
+Status Bootstrapper::ensure(Value object) {
+  std::string_view group, version;
+  catalog::split_api_version(object.str_at({"apiVersion"}), group, version);
+  auto resource = rest_.resources().find_kind(group, version, object.str_at({"kind"}));
+  if (resource == nullptr) return internal_error("bootstrap: unknown kind " + std::string(object.str_at({"kind"})));
+  const std::string ns(object.str_at({"metadata", "namespace"})), name(object.str_at({"metadata", "name"}));
+  if (resource->cacher->get(resource->store_key(ns, name)) != nullptr) return {};
+  ENGENHO_RETURN_IF_ERROR(schema::decode(*resource->schema, object));
+  catalog::apply_all_defaults(*resource->facts, object);
+  context_.resource = resource;
+  context_.info.namespace_ = ns;
+  auto created = rest_.create(context_, *resource, std::move(object), {});
+  if (!created && !created.error().already_exists()) return created.error().with_context("bootstrap of " + name);
+  return {};
+}
+
+Status Bootstrapper::add_rules(Value object) {
+  auto resource = rest_.resources().find_kind("rbac.authorization.k8s.io", "v1", "ClusterRole");
+  const std::string name(object.str_at({"metadata", "name"}));
+  ObjectPtr present = resource->cacher->get(resource->store_key("", name));
+  if (present == nullptr) return ensure(std::move(object));
+  const Value now = present->value();
+  json::Array rules = now.get("rules") != nullptr ? now.get("rules")->items() : json::Array();
+  const size_t before = rules.size();
+  for (const Value& rule : object.get("rules")->items()) {
+    if (std::find(rules.begin(), rules.end(), rule) == rules.end()) rules.push_back(rule);
   }
+  if (rules.size() == before) return {};
+  object["rules"] = std::move(rules);
+  return keep(std::move(object), {"rules"});
+}
 
-  // Creates `object` unless one of that name is there.
-  Status ensure(Value object) {
-    std::string_view group, version;
-    catalog::split_api_version(object.str_at({"apiVersion"}), group, version);
-    auto resource = rest_.resources().find_kind(group, version, object.str_at({"kind"}));
-    if (resource == nullptr) return internal_error("bootstrap: unknown kind " + std::string(object.str_at({"kind"})));
-    const std::string ns(object.str_at({"metadata", "namespace"})), name(object.str_at({"metadata", "name"}));
-    if (resource->cacher->get(resource->store_key(ns, name)) != nullptr) return {};
-    ENGENHO_RETURN_IF_ERROR(schema::decode(*resource->schema, object));
-    catalog::apply_all_defaults(*resource->facts, object);
-    context_.resource = resource;
-    context_.info.namespace_ = ns;
-    auto created = rest_.create(context_, *resource, std::move(object), {});
-    if (!created && !created.error().already_exists()) return created.error().with_context("bootstrap of " + name);
-    return {};
-  }
+Status Bootstrapper::keep(Value object, std::initializer_list<const char*> members) {
+  std::string_view group, version;
+  catalog::split_api_version(object.str_at({"apiVersion"}), group, version);
+  auto resource = rest_.resources().find_kind(group, version, object.str_at({"kind"}));
+  const std::string ns(object.str_at({"metadata", "namespace"})), name(object.str_at({"metadata", "name"}));
+  ENGENHO_RETURN_IF_ERROR(ensure(object));
+  context_.resource = resource;
+  context_.info.namespace_ = ns;
+  auto updated = rest_.update(
+      context_, *resource, name, "",
+      [&](const Value* current) -> Result<Value> {
+        Value next = *current;
+        for (const char* member : members) {
+          if (const Value* v = object.get(member)) next[member] = *v;
+        }
+        return next;
+      },
+      {}, false);
+  return updated ? Status() : updated.error();
+}
 
-  // A role that is there from an earlier version gets the rules it lacks; what others added stays.
-  Status add_rules(Value object) {
-    auto resource = rest_.resources().find_kind("rbac.authorization.k8s.io", "v1", "ClusterRole");
-    const std::string name(object.str_at({"metadata", "name"}));
-    ObjectPtr present = resource->cacher->get(resource->store_key("", name));
-    if (present == nullptr) return ensure(std::move(object));
-    const Value now = present->value();
-    json::Array rules = now.get("rules") != nullptr ? now.get("rules")->items() : json::Array();
-    const size_t before = rules.size();
-    for (const Value& rule : object.get("rules")->items()) {
-      if (std::find(rules.begin(), rules.end(), rule) == rules.end()) rules.push_back(rule);
-    }
-    if (rules.size() == before) return {};
-    object["rules"] = std::move(rules);
-    return keep(std::move(object), {"rules"});
-  }
-
-  // Replaces what differs: for objects that the server itself keeps.
-  Status keep(Value object, std::initializer_list<const char*> members) {
-    std::string_view group, version;
-    catalog::split_api_version(object.str_at({"apiVersion"}), group, version);
-    auto resource = rest_.resources().find_kind(group, version, object.str_at({"kind"}));
-    const std::string ns(object.str_at({"metadata", "namespace"})), name(object.str_at({"metadata", "name"}));
-    ENGENHO_RETURN_IF_ERROR(ensure(object));
-    context_.resource = resource;
-    context_.info.namespace_ = ns;
-    auto updated = rest_.update(
-        context_, *resource, name, "",
-        [&](const Value* current) -> Result<Value> {
-          Value next = *current;
-          for (const char* member : members) {
-            if (const Value* v = object.get(member)) next[member] = *v;
-          }
-          return next;
-        },
-        {}, false);
-    return updated ? Status() : updated.error();
-  }
-
- private:
-  Rest& rest_;
-  Context context_;
-};
-
-Value object_of(const char* api_version, const char* kind, const std::string& name, const std::string& ns = "") {
+Value object_of(const char* api_version, const char* kind, const std::string& name, const std::string& ns) {
   Value out = json::Object();
   out["apiVersion"] = api_version;
   out["kind"] = kind;
@@ -94,8 +82,6 @@ Value object_of(const char* api_version, const char* kind, const std::string& na
   if (!ns.empty()) out["metadata"]["namespace"] = ns;
   return out;
 }
-
-}  // namespace
 
 Status bootstrap(Rest& rest, const BootstrapOptions& options) {
   Bootstrapper make(rest);
@@ -138,31 +124,6 @@ Status bootstrap(Rest& rest, const BootstrapOptions& options) {
   spec["ports"] = json::Array{port};
   ENGENHO_RETURN_IF_ERROR(make.ensure(std::move(service)));
 
-  if (!options.advertise_address.empty()) {
-    Value endpoints = object_of("v1", "Endpoints", "kubernetes", "default");
-    endpoints["metadata"]["labels"]["endpointslice.kubernetes.io/skip-mirror"] = "true";
-    Value address = json::Object();
-    address["ip"] = options.advertise_address;
-    Value target = json::Object();
-    target["name"] = "https";
-    target["port"] = options.advertise_port;
-    target["protocol"] = "TCP";
-    Value subset = json::Object();
-    subset["addresses"] = json::Array{address};
-    subset["ports"] = json::Array{target};
-    endpoints["subsets"] = json::Array{subset};
-    ENGENHO_RETURN_IF_ERROR(make.keep(std::move(endpoints), {"subsets"}));
-
-    Value slice = object_of("discovery.k8s.io/v1", "EndpointSlice", "kubernetes", "default");
-    slice["metadata"]["labels"]["kubernetes.io/service-name"] = "kubernetes";
-    slice["addressType"] = "IPv4";
-    Value endpoint = json::Object();
-    endpoint["addresses"] = json::Array{options.advertise_address};
-    endpoint["conditions"]["ready"] = true;
-    slice["endpoints"] = json::Array{endpoint};
-    slice["ports"] = json::Array{target};
-    ENGENHO_RETURN_IF_ERROR(make.keep(std::move(slice), {"endpoints", "ports"}));
-  }
   return {};
 }
 

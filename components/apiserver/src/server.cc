@@ -13,6 +13,7 @@
 #include "definitions.h"
 #include "discovery.h"
 #include "encode.h"
+#include "endpoint_keeper.h"
 #include "engenho/base/bytes.h"
 #include "engenho/base/log.h"
 #include "engenho/base/metrics.h"
@@ -80,6 +81,7 @@ struct ApiServer::Impl {
         connector({options.kubelet_ca_pem, options.kubelet_client_certificate_pem, options.kubelet_client_key_pem}),
         services{rest, watches},
         security{authenticator, authorizer},
+        endpoints(rest, *options.store, options.advertise_address, options.advertise_port),
         workers("api-worker", options.max_workers, 10'000) {}
 
   void route(std::shared_ptr<Context> context);
@@ -100,6 +102,7 @@ struct ApiServer::Impl {
   Connector connector;
   Services services;
   Security security;
+  EndpointKeeper endpoints;
   ThreadPool workers;
   std::atomic<bool> ready{false};
   std::atomic<bool> stopping{false};
@@ -136,9 +139,9 @@ Status ApiServer::start() {
   BootstrapOptions options;
   options.service_cidr = impl_->options.service_cidr;
   options.service_address = address_in(impl_->options.service_cidr, 1);
-  options.advertise_address = impl_->options.advertise_address;
   options.advertise_port = impl_->options.advertise_port;
   ENGENHO_RETURN_IF_ERROR(bootstrap(impl_->rest, options));
+  ENGENHO_RETURN_IF_ERROR(impl_->endpoints.start());
   ENGENHO_RETURN_IF_ERROR(impl_->hub.wait_for(impl_->options.store->revision(), std::chrono::seconds(10)));
   impl_->definitions.start();
   impl_->ready = true;
@@ -152,6 +155,7 @@ void ApiServer::stop() {
   impl_->watches.stop();
   impl_->workers.stop();
   impl_->definitions.stop();
+  impl_->endpoints.stop();
   impl_->hub.stop();
 }
 

@@ -117,6 +117,24 @@ const std::vector<Option>& options() {
          return {};
        },
        true},
+      {"datastore-endpoint", "URL", "an etcd cluster instead of the datastore of our own: https://host:2379 of each member; may be repeated",
+       [](ServerConfig& c, const std::string& v) -> Status {
+         if (!v.starts_with("https://") && !v.starts_with("http://") && !v.starts_with("unix:///")) {
+           return invalid(v, "https://host:port, http://host:port or unix:///path");
+         }
+         c.datastore_endpoint.push_back(v);
+         return {};
+       },
+       true},
+      {"datastore-cafile", "FILE", "authority of that etcd's certificates, PEM (default: the system's)", text(&ServerConfig::datastore_cafile)},
+      {"datastore-certfile", "FILE", "client certificate for that etcd, PEM", text(&ServerConfig::datastore_certfile)},
+      {"datastore-keyfile", "FILE", "its key, PEM", text(&ServerConfig::datastore_keyfile)},
+      {"token", "TEXT", "the secret that the servers on one etcd share, 16 characters or more; it seals the cluster's keys there",
+       [](ServerConfig& c, const std::string& v) -> Status {
+         if (v.size() < 16) return bad_request("a secret of 16 characters or more is expected, this one has " + std::to_string(v.size()));
+         c.token = v;
+         return {};
+       }},
       {"token-auth-file", "FILE", "static tokens: lines of token,user,uid,\"group1,group2\"", text(&ServerConfig::token_auth_file)},
       {"disable", "COMPONENT", "leave a component out: controllers, scheduler, proxy, dns; may be repeated",
        [](ServerConfig& c, const std::string& v) -> Status {
@@ -266,6 +284,13 @@ Result<ServerConfig> parse_server_config(const std::vector<std::string>& args, c
   }
   for (const auto& [option, value] : flags) ENGENHO_TRY(apply(*option, config, value, "--" + option->name));
   if (!config.config_file.empty()) ENGENHO_TRY(apply_file(config, settled));
+  if (!config.datastore_endpoint.empty() && config.token.empty()) {
+    return err(bad_request("--datastore-endpoint needs --token: it seals the cluster's keys in that datastore, and the other servers of the cluster are given the same"));
+  }
+  for (const auto& [name, value] : {std::pair("datastore-cafile", &config.datastore_cafile), {"datastore-certfile", &config.datastore_certfile}, {"datastore-keyfile", &config.datastore_keyfile}}) {
+    if (!value->empty() && config.datastore_endpoint.empty()) return err(bad_request(std::string("--") + name + " is for --datastore-endpoint, which is not given"));
+  }
+  if (config.datastore_certfile.empty() != config.datastore_keyfile.empty()) return err(bad_request("--datastore-certfile and --datastore-keyfile go together"));
   if (config.node_name.empty()) {
     char host[256] = {};
     gethostname(host, sizeof host - 1);

@@ -12,11 +12,14 @@
 #include "engenho/base/bytes.h"
 #include "engenho/base/fs.h"
 #include "engenho/base/log.h"
+#include "engenho/base/random.h"
 #include "engenho/client/transport.h"
 #include "engenho/controllers/controllers.h"
 #include "engenho/client/client.h"
+#include "engenho/client/leader.h"
 #include "engenho/cni/cni.h"
 #include "engenho/datastore/etcd_server.h"
+#include "engenho/datastore/remote_store.h"
 #include "engenho/datastore/rocksdb_store.h"
 #include "engenho/engenho/commands.h"
 #include "engenho/engenho/config.h"
@@ -27,6 +30,7 @@
 #include "engenho/scheduler/scheduler.h"
 #include "engenho/kubelet/kubelet.h"
 #include "host.h"
+#include "shared_identity.h"
 #include "snapshots.h"
 
 extern char** environ;
@@ -93,6 +97,23 @@ Result<Agent> start_agent(const ServerConfig& config, const Credentials& credent
   return out;
 }
 
+// The datastore of this process, or the etcd cluster that the configuration names.
+Result<std::unique_ptr<datastore::Store>> open_store(const ServerConfig& config) {
+  if (config.datastore_endpoint.empty()) {
+    datastore::RocksdbOptions options;
+    options.dir = config.data_dir + "/server/db";
+    return datastore::open_rocksdb_store(options);
+  }
+  datastore::RemoteOptions options;
+  options.endpoints = config.datastore_endpoint;
+  for (const auto& [path, text] : {std::pair(&config.datastore_cafile, &options.ca_pem), {&config.datastore_certfile, &options.certificate_pem},
+                                   {&config.datastore_keyfile, &options.key_pem}}) {
+    if (path->empty()) continue;
+    ENGENHO_ASSIGN(*text, read_file(*path));
+  }
+  return datastore::open_remote_store(std::move(options));
+}
+
 class Startup {
  public:
   void step(const std::string& what) const {
@@ -115,13 +136,12 @@ Status run_server(const ServerConfig& config) {
   startup.step("engenho " + std::string(kVersion) + ", data in " + config.data_dir);
   const std::string node_address = config.advertise_address.empty() ? default_address() : config.advertise_address;
   ENGENHO_RETURN_IF_ERROR(make_dirs(config.data_dir + "/server", 0700));
+  const bool shared = !config.datastore_endpoint.empty();  // other servers may be on it, too
+  ENGENHO_ASSIGN_OR_RETURN(std::unique_ptr<datastore::Store> store, open_store(config));
+  startup.step("datastore is open at revision " + std::to_string(store->revision()));
+  if (shared) ENGENHO_RETURN_IF_ERROR(share_identity(*store, config.data_dir + "/server/tls", config.token));
   ENGENHO_ASSIGN_OR_RETURN(Credentials credentials, load_credentials(config, node_address, nth_address(config.service_cidr, 1)));
   startup.step("certificates are in " + config.data_dir + "/server/tls");
-
-  datastore::RocksdbOptions store_options;
-  store_options.dir = config.data_dir + "/server/db";
-  ENGENHO_ASSIGN_OR_RETURN(std::unique_ptr<datastore::Store> store, datastore::open_rocksdb_store(store_options));
-  startup.step("datastore is open at revision " + std::to_string(store->revision()));
 
   apiserver::Options options;
   options.store = store.get();
@@ -151,29 +171,48 @@ Status run_server(const ServerConfig& config) {
   ENGENHO_RETURN_IF_ERROR(server.start());
   startup.step("API server is ready on " + config.bind_address + ":" + std::to_string(config.https_listen_port));
 
-  datastore::EtcdServer::Options etcd_options;
-  etcd_options.listen = {"unix://" + config.data_dir + "/server/etcd.sock"};
-  etcd_options.scratch_dir = config.data_dir + "/server";
-  ENGENHO_ASSIGN_OR_RETURN(std::unique_ptr<datastore::EtcdServer> etcd, datastore::EtcdServer::start(*store, etcd_options));
-  startup.step("etcd face is on unix://" + config.data_dir + "/server/etcd.sock");
-
+  std::unique_ptr<datastore::EtcdServer> etcd;
   TaskGroup tasks("engenho");
-  schedule_snapshots(tasks, *store, {config.snapshot_path(), config.snapshot_interval, static_cast<size_t>(config.snapshot_retention)});
+  if (!shared) {
+    datastore::EtcdServer::Options etcd_options;
+    etcd_options.listen = {"unix://" + config.data_dir + "/server/etcd.sock"};
+    etcd_options.scratch_dir = config.data_dir + "/server";
+    ENGENHO_ASSIGN_OR_RETURN(etcd, datastore::EtcdServer::start(*store, etcd_options));
+    startup.step("etcd face is on unix://" + config.data_dir + "/server/etcd.sock");
+    schedule_snapshots(tasks, *store, {config.snapshot_path(), config.snapshot_interval, static_cast<size_t>(config.snapshot_retention)});
+  }
 
   // The control plane's own components are clients like any other, only without a socket between.
   auto as_user = [&](const char* name) { return client::local_transport(*api, apiserver::UserInfo{name, "", {}, {}}); };
-  std::unique_ptr<controllers::Controllers> kcm;
-  if (!config.disabled("controllers")) {
+  const std::string identity = config.node_name + "_" + random_uuid();
+  TaskGroup leading("control");
+  auto run_controllers = [&](const StopToken& stop) {
     controllers::Options kcm_options;
     kcm_options.root_ca_pem = credentials.server_ca.certificate().pem();
-    kcm = std::make_unique<controllers::Controllers>(as_user("system:kube-controller-manager"), kcm_options);
-    kcm->start();
-  }
-  std::unique_ptr<scheduler::Scheduler> scheduler;
-  if (!config.disabled("scheduler")) {
-    scheduler = std::make_unique<scheduler::Scheduler>(as_user("system:kube-scheduler"));
-    scheduler->start();
-  }
+    controllers::Controllers kcm(as_user("system:kube-controller-manager"), kcm_options);
+    kcm.start();
+    stop.wait();
+    kcm.stop();
+  };
+  auto run_scheduler = [&](const StopToken& stop) {
+    scheduler::Scheduler scheduler(as_user("system:kube-scheduler"));
+    scheduler.start();
+    stop.wait();
+    scheduler.stop();
+  };
+  // Alone on its datastore, a server needs no election.
+  auto control = [&](const char* name, const std::function<void(StopToken)>& run) {
+    leading.spawn(name, [&, name, run](StopToken stop) {
+      if (!shared) return run(stop);
+      client::Client client(as_user((std::string("system:") + name).c_str()), name);
+      client::LeaderOptions election;
+      election.name = name;
+      election.identity = identity;
+      client::lead_while_elected(client, election, stop, run);
+    });
+  };
+  if (!config.disabled("controllers")) control("kube-controller-manager", run_controllers);
+  if (!config.disabled("scheduler")) control("kube-scheduler", run_scheduler);
   std::unique_ptr<proxy::Proxy> proxy;
   if (!config.disabled("proxy") && !config.disable_agent) {
     proxy::Options proxy_options;
@@ -220,11 +259,10 @@ Status run_server(const ServerConfig& config) {
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
   if (dns) dns->stop();
   if (proxy) proxy->stop();
-  if (scheduler) scheduler->stop();
-  if (kcm) kcm->stop();
+  leading.stop();
   if (agent.kubelet != nullptr) agent.kubelet->stop();
   tasks.stop();
-  etcd->stop();
+  if (etcd) etcd->stop();
   api->stop();
   server.stop(std::chrono::seconds(2));
   return {};

@@ -22,6 +22,9 @@ struct ServerConfig {
   std::string service_cidr = "10.43.0.0/16";
   std::string cluster_dns = "10.43.0.10";
   std::string resolv_conf = "/etc/resolv.conf";
+  std::vector<std::string> datastore_endpoint;  // empty: a datastore of our own
+  std::string datastore_cafile, datastore_certfile, datastore_keyfile;
+  std::string token;
   std::string cluster_domain = "cluster.local";
   std::string container_runtime_endpoint;        // default: a containerd of our own
   std::vector<std::string> tls_san;

@@ -1,0 +1,125 @@
+#include "engenho/client/leader.h"
+
+#include <filesystem>
+
+#include "engenho/apiserver/server.h"
+#include "engenho/base/random.h"
+#include "engenho/catalog/coordination_v1.h"
+#include "engenho/datastore/rocksdb_store.h"
+#include "engenho/testing/catch.h"
+
+using namespace engenho;
+
+namespace {
+
+class Cluster {
+ public:
+  Cluster() : dir_((std::filesystem::temp_directory_path() / ("engenho-leader-" + random_name_suffix(8))).string()) {
+    datastore::RocksdbOptions store_options;
+    store_options.dir = dir_;
+    store_options.fsync = false;
+    store_ = std::move(*datastore::open_rocksdb_store(store_options));
+    apiserver::Options options;
+    options.store = store_.get();
+    options.service_account_key = *pki::PrivateKey::generate();
+    server_ = std::move(*apiserver::ApiServer::create(std::move(options)));
+    REQUIRE(server_->start().ok());
+  }
+  ~Cluster() {
+    server_->stop();
+    server_.reset();
+    store_.reset();
+    std::filesystem::remove_all(dir_);
+  }
+  std::unique_ptr<client::Client> client() {
+    return std::make_unique<client::Client>(client::local_transport(*server_, apiserver::UserInfo{"tester", "", {"system:masters"}, {}}), "test");
+  }
+
+ private:
+  std::string dir_;
+  std::unique_ptr<datastore::Store> store_;
+  std::shared_ptr<apiserver::ApiServer> server_;
+};
+
+client::LeaderOptions options(const std::string& identity) {
+  client::LeaderOptions out;
+  out.name = "test";
+  out.identity = identity;
+  out.lease = std::chrono::seconds(1);
+  out.renew_deadline = std::chrono::milliseconds(700);
+  out.retry = std::chrono::milliseconds(50);
+  return out;
+}
+
+template <typename Condition>
+bool eventually(Condition condition) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("one of three leads at a time; when it goes, another takes over") {
+  Cluster cluster;
+  std::atomic<int> leading{0}, most{0}, turns{0};
+  struct Candidate {
+    std::unique_ptr<client::Client> client;
+    std::unique_ptr<TaskGroup> group = std::make_unique<TaskGroup>("candidate");
+    std::atomic<bool> leads{false};
+  };
+  std::array<Candidate, 3> all;
+  for (size_t i = 0; i < all.size(); ++i) {
+    Candidate& c = all[i];
+    c.client = cluster.client();
+    c.group->spawn("run", [&, i](StopToken stop) {
+      client::lead_while_elected(*all[i].client, options("c" + std::to_string(i)), stop, [&, i](StopToken end) {
+        ++turns;
+        all[i].leads = true;
+        most = std::max(most.load(), ++leading);
+        end.wait();
+        --leading;
+        all[i].leads = false;
+      });
+    });
+  }
+  for (int round = 1; round <= 3; ++round) {
+    REQUIRE(eventually([&] { return leading == 1; }));
+    for (Candidate& c : all) {
+      if (c.leads) c.group->stop();
+    }
+    CHECK(turns == round);
+  }
+  CHECK(most == 1);
+  CHECK(leading == 0);
+}
+
+TEST_CASE("a leader whose Lease somebody takes away stops") {
+  Cluster cluster;
+  auto client = cluster.client(), thief = cluster.client();
+  std::atomic<int> started{0}, ended{0};
+  TaskGroup group("candidate");
+  group.spawn("run", [&](StopToken stop) {
+    client::lead_while_elected(*client, options("c"), stop, [&](StopToken end) {
+      ++started;
+      end.wait();
+      ++ended;
+    });
+  });
+  REQUIRE(eventually([&] { return started == 1; }));
+  REQUIRE(eventually([&] {
+    return thief->patch<k8s::coordination_v1::Lease>("kube-system", "test", client::PatchType::kMerge, R"({"spec":{"holderIdentity":"thief"}})").has_value();
+  }));
+  REQUIRE(eventually([&] { return ended == 1; }));
+  // The thief never renews, so the Lease comes back once it has run out.
+  REQUIRE(eventually([&] { return started == 2; }));
+  group.stop();
+  CHECK(ended == 2);
+  auto lease = thief->get<k8s::coordination_v1::Lease>("kube-system", "test");
+  REQUIRE(lease);
+  CHECK(lease->spec.holder_identity.value_or("") == "");
+  CHECK(lease->spec.lease_transitions.value_or(0) == 1);
+}
