@@ -16,6 +16,7 @@
 #include "engenho/controllers/controllers.h"
 #include "engenho/client/client.h"
 #include "engenho/cni/cni.h"
+#include "engenho/datastore/encryption.h"
 #include "engenho/datastore/etcd_server.h"
 #include "engenho/datastore/rocksdb_store.h"
 #include "engenho/engenho/commands.h"
@@ -123,8 +124,12 @@ Status run_server(const ServerConfig& config) {
   ENGENHO_ASSIGN_OR_RETURN(std::unique_ptr<datastore::Store> store, datastore::open_rocksdb_store(store_options));
   startup.step("datastore is open at revision " + std::to_string(store->revision()));
 
+  // What comes from the API is encrypted on its way to the disk; the etcd face and snapshots show what lies there.
+  ENGENHO_ASSIGN_OR_RETURN(const auto keys, datastore::KeyRing::open(config.encryption_key_path()));
+  const auto encrypted = datastore::encrypted_store(*store, {keys, config.encrypted_prefixes()});
+
   apiserver::Options options;
-  options.store = store.get();
+  options.store = encrypted.get();
   options.service_cidr = config.service_cidr;
   options.issuer = "https://kubernetes.default.svc." + config.cluster_domain;
   options.advertise_address = node_address;
