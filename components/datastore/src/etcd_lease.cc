@@ -1,6 +1,5 @@
 #include <algorithm>
 
-#include "etcd.grpc.pb.h"
 #include "engenho/datastore/errors.h"
 #include "etcd_convert.h"
 #include "etcd_services.h"
@@ -11,14 +10,14 @@ namespace pb = etcdserverpb;
 
 namespace {
 
-using Reactor = grpc::ServerUnaryReactor;
-using Context = grpc::CallbackServerContext;
+using Reactor = rpc::UnaryReactor;
+using Context = rpc::Context;
 
 // etcd's with its default election timeout: a leader must be able to change before a lease ends.
 constexpr int64_t kMinTtlSeconds = 2;
 
 // One answer for each request, in order: read, renew, write, read again.
-class KeepAliveStream final : public grpc::ServerBidiReactor<pb::LeaseKeepAliveRequest, pb::LeaseKeepAliveResponse> {
+class KeepAliveStream final : public rpc::BidiReactor<pb::LeaseKeepAliveRequest, pb::LeaseKeepAliveResponse> {
  public:
   explicit KeepAliveStream(EtcdContext& context) : context_(context) { StartRead(&request_); }
 
@@ -44,12 +43,12 @@ class KeepAliveStream final : public grpc::ServerBidiReactor<pb::LeaseKeepAliveR
   pb::LeaseKeepAliveResponse response_;
 };
 
-class LeaseService final : public pb::Lease::CallbackService {
+class LeaseService final : public Service {
  public:
   explicit LeaseService(EtcdContext& context) : context_(context) {}
 
   Reactor* LeaseGrant(Context* call, const pb::LeaseGrantRequest* request,
-                      pb::LeaseGrantResponse* response) override {
+                      pb::LeaseGrantResponse* response) {
     Reactor* reactor = call->DefaultReactor();
     context_.store.lease_grant_async(
         std::max(kMinTtlSeconds, request->ttl()), request->id(), [this, reactor, response](Result<datastore::LeaseGrant> result) {
@@ -64,7 +63,7 @@ class LeaseService final : public pb::Lease::CallbackService {
   }
 
   Reactor* LeaseRevoke(Context* call, const pb::LeaseRevokeRequest* request,
-                       pb::LeaseRevokeResponse* response) override {
+                       pb::LeaseRevokeResponse* response) {
     Reactor* reactor = call->DefaultReactor();
     context_.store.lease_revoke_async(request->id(), [this, reactor, response](Result<Revision> result) {
       if (result) context_.header(response->mutable_header(), *result);
@@ -73,13 +72,8 @@ class LeaseService final : public pb::Lease::CallbackService {
     return reactor;
   }
 
-  grpc::ServerBidiReactor<pb::LeaseKeepAliveRequest, pb::LeaseKeepAliveResponse>* LeaseKeepAlive(
-      Context*) override {
-    return new KeepAliveStream(context_);
-  }
-
   Reactor* LeaseTimeToLive(Context* call, const pb::LeaseTimeToLiveRequest* request,
-                           pb::LeaseTimeToLiveResponse* response) override {
+                           pb::LeaseTimeToLiveResponse* response) {
     Reactor* reactor = call->DefaultReactor();
     auto info = context_.store.lease_time_to_live(request->id(), request->keys());
     if (!info && !is_lease_not_found(info.error())) {
@@ -98,7 +92,7 @@ class LeaseService final : public pb::Lease::CallbackService {
   }
 
   Reactor* LeaseLeases(Context* call, const pb::LeaseLeasesRequest*,
-                       pb::LeaseLeasesResponse* response) override {
+                       pb::LeaseLeasesResponse* response) {
     Reactor* reactor = call->DefaultReactor();
     auto leases = context_.store.leases();
     if (leases) {
@@ -115,8 +109,15 @@ class LeaseService final : public pb::Lease::CallbackService {
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> make_lease_service(EtcdContext& context) {
-  return std::make_unique<LeaseService>(context);
+std::unique_ptr<Service> add_lease_service(rpc::Router& router, EtcdContext& context) {
+  auto service = std::make_unique<LeaseService>(context);
+  ENGENHO_UNARY(router, service, Lease, LeaseGrant, LeaseGrant);
+  ENGENHO_UNARY(router, service, Lease, LeaseRevoke, LeaseRevoke);
+  ENGENHO_UNARY(router, service, Lease, LeaseTimeToLive, LeaseTimeToLive);
+  ENGENHO_UNARY(router, service, Lease, LeaseLeases, LeaseLeases);
+  router.stream<pb::LeaseKeepAliveRequest, pb::LeaseKeepAliveResponse>("/etcdserverpb.Lease/LeaseKeepAlive",
+                                                                       [&context] { return new KeepAliveStream(context); });
+  return service;
 }
 
 }  // namespace engenho::datastore

@@ -8,7 +8,6 @@
 #include "engenho/base/random.h"
 #include "engenho/datastore/errors.h"
 #include "engenho/datastore/snapshot.h"
-#include "etcd.grpc.pb.h"
 #include "etcd_backend.h"
 #include "etcd_convert.h"
 #include "etcd_services.h"
@@ -19,11 +18,8 @@ namespace pb = etcdserverpb;
 
 namespace {
 
-using Reactor = grpc::ServerUnaryReactor;
-using Context = grpc::CallbackServerContext;
-
-// The etcd release whose API this is. Clients decide by it what they may ask for (progress requests need 3.4.25 or 3.5.8).
-constexpr const char* kApiVersion = "3.5.21";
+using Reactor = rpc::UnaryReactor;
+using Context = rpc::Context;
 
 Reactor* unimplemented(Context* call, const char* what) {
   Reactor* reactor = call->DefaultReactor();
@@ -39,9 +35,11 @@ std::string alarm_text(const Alarm& alarm) {
 }
 
 // Builds the file on a thread of its own, and sends it a piece at a time, as the client takes them; the digest comes alone at the end.
-class SnapshotStream final : public grpc::ServerWriteReactor<pb::SnapshotResponse> {
+class SnapshotStream final : public rpc::BidiReactor<pb::SnapshotRequest, pb::SnapshotResponse> {
  public:
-  explicit SnapshotStream(EtcdContext& context) : context_(context) {
+  explicit SnapshotStream(EtcdContext& context) : context_(context) { StartRead(&request_); }
+  void OnReadDone(bool ok) override {
+    if (!ok) return Finish({grpc::StatusCode::INVALID_ARGUMENT, "no request"});
     if (context_.busy.exchange(true)) {
       Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "etcdserver: too many requests"});
       return;
@@ -95,15 +93,16 @@ class SnapshotStream final : public grpc::ServerWriteReactor<pb::SnapshotRespons
   EtcdContext& context_;
   int fd_ = -1;
   uint64_t left_ = 0;
+  pb::SnapshotRequest request_;
   pb::ResponseHeader header_;
   pb::SnapshotResponse response_;
 };
 
-class MaintenanceService final : public pb::Maintenance::CallbackService {
+class MaintenanceService final : public Service {
  public:
   explicit MaintenanceService(EtcdContext& context) : context_(context) {}
 
-  Reactor* Alarm(Context* call, const pb::AlarmRequest* request, pb::AlarmResponse* response) override {
+  Reactor* Alarm(Context* call, const pb::AlarmRequest* request, pb::AlarmResponse* response) {
     Reactor* reactor = call->DefaultReactor();
     const auto type = static_cast<datastore::Alarm::Type>(request->alarm());
     const auto add = [response](const datastore::Alarm& alarm) {
@@ -132,7 +131,7 @@ class MaintenanceService final : public pb::Maintenance::CallbackService {
     return reactor;
   }
 
-  Reactor* Status(Context* call, const pb::StatusRequest*, pb::StatusResponse* response) override {
+  Reactor* Status(Context* call, const pb::StatusRequest*, pb::StatusResponse* response) {
     Reactor* reactor = call->DefaultReactor();
     auto status = context_.store.status();
     if (!status) {
@@ -154,14 +153,14 @@ class MaintenanceService final : public pb::Maintenance::CallbackService {
   }
 
   Reactor* Defragment(Context* call, const pb::DefragmentRequest*,
-                      pb::DefragmentResponse* response) override {
+                      pb::DefragmentResponse* response) {
     return in_background(call, "defragment", [this, response]() -> engenho::Status {
       context_.header(response->mutable_header(), context_.store.revision());
       return context_.store.defragment();
     });
   }
 
-  Reactor* Hash(Context* call, const pb::HashRequest*, pb::HashResponse* response) override {
+  Reactor* Hash(Context* call, const pb::HashRequest*, pb::HashResponse* response) {
     return in_background(call, "hash", [this, response]() -> engenho::Status {
       return hash(0, [&](Revision now, uint32_t hash, Revision) {
         context_.header(response->mutable_header(), now);
@@ -170,7 +169,7 @@ class MaintenanceService final : public pb::Maintenance::CallbackService {
     });
   }
 
-  Reactor* HashKV(Context* call, const pb::HashKVRequest* request, pb::HashKVResponse* response) override {
+  Reactor* HashKV(Context* call, const pb::HashKVRequest* request, pb::HashKVResponse* response) {
     return in_background(call, "hash", [this, request, response]() -> engenho::Status {
       return hash(request->revision(), [&](Revision now, uint32_t hash, Revision compacted) {
         context_.header(response->mutable_header(), now);
@@ -180,14 +179,10 @@ class MaintenanceService final : public pb::Maintenance::CallbackService {
     });
   }
 
-  grpc::ServerWriteReactor<pb::SnapshotResponse>* Snapshot(Context*, const pb::SnapshotRequest*) override {
-    return new SnapshotStream(context_);
-  }
-
-  Reactor* MoveLeader(Context* call, const pb::MoveLeaderRequest*, pb::MoveLeaderResponse*) override {
+  Reactor* MoveLeader(Context* call, const pb::MoveLeaderRequest*, pb::MoveLeaderResponse*) {
     return unimplemented(call, kNoMembership);
   }
-  Reactor* Downgrade(Context* call, const pb::DowngradeRequest*, pb::DowngradeResponse*) override {
+  Reactor* Downgrade(Context* call, const pb::DowngradeRequest*, pb::DowngradeResponse*) {
     return unimplemented(call, "there is no downgrade");
   }
 
@@ -230,11 +225,11 @@ class MaintenanceService final : public pb::Maintenance::CallbackService {
   EtcdContext& context_;
 };
 
-class ClusterService final : public pb::Cluster::CallbackService {
+class ClusterService final : public Service {
  public:
   explicit ClusterService(EtcdContext& context) : context_(context) {}
 
-  Reactor* MemberList(Context* call, const pb::MemberListRequest*, pb::MemberListResponse* response) override {
+  Reactor* MemberList(Context* call, const pb::MemberListRequest*, pb::MemberListResponse* response) {
     Reactor* reactor = call->DefaultReactor();
     context_.header(response->mutable_header(), 0);  // etcd says no revision here
     pb::Member* member = response->add_members();
@@ -244,16 +239,16 @@ class ClusterService final : public pb::Cluster::CallbackService {
     reactor->Finish(grpc::Status::OK);
     return reactor;
   }
-  Reactor* MemberAdd(Context* call, const pb::MemberAddRequest*, pb::MemberAddResponse*) override {
+  Reactor* MemberAdd(Context* call, const pb::MemberAddRequest*, pb::MemberAddResponse*) {
     return unimplemented(call, kNoMembership);
   }
-  Reactor* MemberRemove(Context* call, const pb::MemberRemoveRequest*, pb::MemberRemoveResponse*) override {
+  Reactor* MemberRemove(Context* call, const pb::MemberRemoveRequest*, pb::MemberRemoveResponse*) {
     return unimplemented(call, kNoMembership);
   }
-  Reactor* MemberUpdate(Context* call, const pb::MemberUpdateRequest*, pb::MemberUpdateResponse*) override {
+  Reactor* MemberUpdate(Context* call, const pb::MemberUpdateRequest*, pb::MemberUpdateResponse*) {
     return unimplemented(call, kNoMembership);
   }
-  Reactor* MemberPromote(Context* call, const pb::MemberPromoteRequest*, pb::MemberPromoteResponse*) override {
+  Reactor* MemberPromote(Context* call, const pb::MemberPromoteRequest*, pb::MemberPromoteResponse*) {
     return unimplemented(call, kNoMembership);
   }
 
@@ -261,10 +256,10 @@ class ClusterService final : public pb::Cluster::CallbackService {
   EtcdContext& context_;
 };
 
-class AuthService final : public pb::Auth::CallbackService {
+class AuthService final : public Service {
  public:
   explicit AuthService(EtcdContext& context) : context_(context) {}
-  Reactor* AuthStatus(Context* call, const pb::AuthStatusRequest*, pb::AuthStatusResponse* response) override {
+  Reactor* AuthStatus(Context* call, const pb::AuthStatusRequest*, pb::AuthStatusResponse* response) {
     Reactor* reactor = call->DefaultReactor();
     context_.header(response->mutable_header(), context_.store.revision());
     response->set_enabled(false);
@@ -273,7 +268,7 @@ class AuthService final : public pb::Auth::CallbackService {
     return reactor;
   }
 #define ENGENHO_NO_AUTH(method, message)                                                        \
-  Reactor* method(Context* call, const pb::message##Request*, pb::message##Response*) override { \
+  Reactor* method(Context* call, const pb::message##Request*, pb::message##Response*) { \
     return unimplemented(call, kNoAuth);                                                        \
   }
   ENGENHO_NO_AUTH(AuthEnable, AuthEnable)
@@ -300,14 +295,48 @@ class AuthService final : public pb::Auth::CallbackService {
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> make_maintenance_service(EtcdContext& context) {
-  return std::make_unique<MaintenanceService>(context);
+std::unique_ptr<Service> add_maintenance_service(rpc::Router& router, EtcdContext& context) {
+  auto service = std::make_unique<MaintenanceService>(context);
+  ENGENHO_UNARY(router, service, Maintenance, Alarm, Alarm);
+  ENGENHO_UNARY(router, service, Maintenance, Status, Status);
+  ENGENHO_UNARY(router, service, Maintenance, Defragment, Defragment);
+  ENGENHO_UNARY(router, service, Maintenance, Hash, Hash);
+  ENGENHO_UNARY(router, service, Maintenance, HashKV, HashKV);
+  ENGENHO_UNARY(router, service, Maintenance, MoveLeader, MoveLeader);
+  ENGENHO_UNARY(router, service, Maintenance, Downgrade, Downgrade);
+  router.stream<pb::SnapshotRequest, pb::SnapshotResponse>("/etcdserverpb.Maintenance/Snapshot",
+                                                           [&context] { return new SnapshotStream(context); });
+  return service;
 }
-std::unique_ptr<grpc::Service> make_cluster_service(EtcdContext& context) {
-  return std::make_unique<ClusterService>(context);
+std::unique_ptr<Service> add_cluster_service(rpc::Router& router, EtcdContext& context) {
+  auto service = std::make_unique<ClusterService>(context);
+  ENGENHO_UNARY(router, service, Cluster, MemberList, MemberList);
+  ENGENHO_UNARY(router, service, Cluster, MemberAdd, MemberAdd);
+  ENGENHO_UNARY(router, service, Cluster, MemberRemove, MemberRemove);
+  ENGENHO_UNARY(router, service, Cluster, MemberUpdate, MemberUpdate);
+  ENGENHO_UNARY(router, service, Cluster, MemberPromote, MemberPromote);
+  return service;
 }
-std::unique_ptr<grpc::Service> make_auth_service(EtcdContext& context) {
-  return std::make_unique<AuthService>(context);
+std::unique_ptr<Service> add_auth_service(rpc::Router& router, EtcdContext& context) {
+  auto service = std::make_unique<AuthService>(context);
+  ENGENHO_UNARY(router, service, Auth, AuthStatus, AuthStatus);
+  ENGENHO_UNARY(router, service, Auth, AuthEnable, AuthEnable);
+  ENGENHO_UNARY(router, service, Auth, AuthDisable, AuthDisable);
+  ENGENHO_UNARY(router, service, Auth, Authenticate, Authenticate);
+  ENGENHO_UNARY(router, service, Auth, UserAdd, AuthUserAdd);
+  ENGENHO_UNARY(router, service, Auth, UserGet, AuthUserGet);
+  ENGENHO_UNARY(router, service, Auth, UserList, AuthUserList);
+  ENGENHO_UNARY(router, service, Auth, UserDelete, AuthUserDelete);
+  ENGENHO_UNARY(router, service, Auth, UserChangePassword, AuthUserChangePassword);
+  ENGENHO_UNARY(router, service, Auth, UserGrantRole, AuthUserGrantRole);
+  ENGENHO_UNARY(router, service, Auth, UserRevokeRole, AuthUserRevokeRole);
+  ENGENHO_UNARY(router, service, Auth, RoleAdd, AuthRoleAdd);
+  ENGENHO_UNARY(router, service, Auth, RoleGet, AuthRoleGet);
+  ENGENHO_UNARY(router, service, Auth, RoleList, AuthRoleList);
+  ENGENHO_UNARY(router, service, Auth, RoleDelete, AuthRoleDelete);
+  ENGENHO_UNARY(router, service, Auth, RoleGrantPermission, AuthRoleGrantPermission);
+  ENGENHO_UNARY(router, service, Auth, RoleRevokePermission, AuthRoleRevokePermission);
+  return service;
 }
 
 }  // namespace engenho::datastore

@@ -1,15 +1,14 @@
 #include "engenho/datastore/etcd_server.h"
 
-#include <grpcpp/grpcpp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 
+#include "engenho/base/bytes.h"
 #include "engenho/base/fs.h"
 #include "engenho/base/log.h"
-#include "engenho/base/random.h"
+#include "engenho/base/metrics.h"
 #include "etcd_services.h"
 
 namespace engenho::datastore {
@@ -18,51 +17,65 @@ struct EtcdServer::Impl {
   explicit Impl(Store& store) : context(store) {}
 
   EtcdContext context;
-  std::vector<std::unique_ptr<grpc::Service>> services;
-  std::unique_ptr<grpc::Server> server;
-  std::vector<std::string> sockets;  // ours to remove
+  std::shared_ptr<rpc::Router> router;
+  std::vector<std::unique_ptr<Service>> services;
+  std::unique_ptr<http::Server> server;
+  bool stopped = false;
 };
 
 namespace {
 
-constexpr std::string_view kUnix = "unix://";
-constexpr std::string_view kHttp = "http://", kHttps = "https://";
+constexpr std::string_view kUnix = "unix://", kHttp = "http://", kHttps = "https://";
 
-// A socket that is to appear at `path`, bound at `hidden` first: nobody but us can reach it before its mode is set.
-struct PendingSocket {
-  std::string path, directory, hidden;
+struct Address {
+  std::string host;
+  uint16_t port = 0;
 };
 
-Result<PendingSocket> prepare_socket(const std::string& path) {
-  if (path.empty() || path[0] != '/') return err(bad_request("etcd address: \"unix://\" wants an absolute path"));
-  const size_t slash = path.rfind('/');
-  ENGENHO_TRY(make_dirs(slash == 0 ? "/" : path.substr(0, slash)));
-  PendingSocket socket;
-  socket.path = path;
-  socket.directory = path.substr(0, slash) + "/.s" + random_name_suffix(4);
-  socket.hidden = socket.directory + "/s";
-  if (socket.hidden.size() > 107) return err(bad_request("etcd address: the path " + path + " is too long for a socket"));
+Result<Address> parse_address(const std::string& url, std::string_view scheme) {
+  const std::string_view rest = std::string_view(url).substr(scheme.size());
+  const size_t colon = rest.rfind(':');
+  int64_t port = -1;
+  if (colon == std::string_view::npos || colon == 0 || !parse_int(rest.substr(colon + 1), port) || port < 0 || port > 65535)
+    return err(bad_request("etcd address: " + url + " is not " + std::string(scheme) + "host:port"));
+  std::string_view host = rest.substr(0, colon);
+  if (host.starts_with("[") && host.ends_with("]")) host = host.substr(1, host.size() - 2);
+  return Address{std::string(host == "localhost" ? "127.0.0.1" : host), static_cast<uint16_t>(port)};
+}
+
+bool loopback(std::string_view host) { return host == "::1" || host.starts_with("127."); }
+
+Status prepare_socket(const std::string& path) {
+  if (path.empty() || path[0] != '/') return bad_request("etcd address: \"unix://\" wants an absolute path");
+  if (path.size() > 107) return bad_request("etcd address: the path " + path + " is too long for a socket");
   struct stat have{};
   if (::lstat(path.c_str(), &have) == 0 && !S_ISSOCK(have.st_mode))
-    return err(bad_request("etcd address: " + path + " exists and is not a socket"));
-  if (::mkdir(socket.directory.c_str(), 0700) != 0) return err(errno_error("mkdir " + socket.directory, errno));
-  return socket;
+    return bad_request("etcd address: " + path + " exists and is not a socket");
+  const size_t slash = path.rfind('/');
+  return make_dirs(slash == 0 ? "/" : path.substr(0, slash));
 }
 
-Status place_socket(const PendingSocket& socket) {
-  Status status;
-  if (::chmod(socket.hidden.c_str(), 0600) != 0 || ::rename(socket.hidden.c_str(), socket.path.c_str()) != 0)
-    status = errno_error("etcd socket " + socket.path, errno);
-  ::unlink(socket.hidden.c_str());
-  ::rmdir(socket.directory.c_str());
-  return status;
+// As every client library of Prometheus gives it; `etcdctl check datascale` reads it.
+std::string process_memory() {
+  const auto statm = read_file("/proc/self/statm");
+  int64_t pages = 0;
+  if (!statm) return "";
+  const auto fields = split(*statm, ' ');
+  if (fields.size() < 2 || !parse_int(fields[1], pages)) return "";
+  return "# HELP process_resident_memory_bytes Resident memory size in bytes.\n# TYPE process_resident_memory_bytes gauge\n"
+         "process_resident_memory_bytes " + std::to_string(pages * ::sysconf(_SC_PAGESIZE)) + "\n";
 }
 
-bool loopback(std::string_view host_port) {
-  const size_t colon = host_port.rfind(':');
-  if (colon == std::string_view::npos) return false;
-  const std::string_view host = host_port.substr(0, colon);
-  return host == "localhost" || host == "[::1]" || host.starts_with("127.");
+http::Limits limits() {
+  http::Limits limits;
+  limits.max_streams = 4096;
+  // Clients keep connections, and streams on which nothing happens, for as long as they live; they ping as often as every two seconds and
+  // with every batch of data that they take.
+  limits.idle_timeout = std::chrono::hours(24);
+  limits.stall_timeout = std::chrono::minutes(10);
+  limits.control_burst = limits.control_per_second = 100'000;
+  limits.reset_burst = limits.resets_per_second = 10'000;
+  return limits;
 }
 
 }  // namespace
@@ -79,78 +92,65 @@ Result<std::unique_ptr<EtcdServer>> EtcdServer::start(Store& store, Options opti
   context.member_id = status.member_id;
   context.options = std::move(options);
 
-  grpc::ServerBuilder builder;
-  std::vector<PendingSocket> pending;
-  std::vector<int> ports(context.options.listen.size(), 1);
-  for (size_t i = 0; i < context.options.listen.size(); ++i) {
-    const std::string& address = context.options.listen[i];
-    if (address.starts_with(kUnix)) {
-      ENGENHO_ASSIGN(PendingSocket socket, prepare_socket(address.substr(kUnix.size())));
-      builder.AddListeningPort("unix:" + socket.hidden, grpc::InsecureServerCredentials(), &ports[i]);
-      pending.push_back(std::move(socket));
-    } else if (address.starts_with(kHttp)) {
-      const std::string host_port = address.substr(kHttp.size());
-      if (!loopback(host_port))
-        return err(bad_request("etcd address: " + address + " is not on loopback, and this API has no authentication"));
-      builder.AddListeningPort(host_port, grpc::InsecureServerCredentials(), &ports[i]);
-    } else if (address.starts_with(kHttps)) {
+  impl->router = std::make_shared<rpc::Router>(context.options.max_request_bytes);
+  rpc::Router& router = *impl->router;
+  for (auto* add : {add_kv_service, add_watch_service, add_lease_service, add_maintenance_service, add_cluster_service, add_auth_service})
+    impl->services.push_back(add(router, context));
+  router.page("/version", [] { return std::string("{\"etcdserver\":\"") + kApiVersion + "\",\"etcdcluster\":\"3.5.0\"}"; });
+  router.page("/health", [&store] {
+    const auto now = store.status();
+    const bool good = now && now->alarm.empty() && now->alarms.empty();
+    return std::string("{\"health\":\"") + (good ? "true" : "false") + "\",\"reason\":\"" + (good ? "" : "ALARM") + "\"}";
+  });
+  router.page("/metrics", [] { return metrics::Registry::global().text() + process_memory(); });
+
+  http::ServerOptions http;
+  http.name = "etcd";
+  http.limits = limits();
+  impl->server = std::make_unique<http::Server>(http);
+  for (std::string& url : context.options.listen) {
+    if (url.starts_with(kUnix)) {
+      const std::string path = url.substr(kUnix.size());
+      ENGENHO_TRY(prepare_socket(path));
+      ENGENHO_ASSIGN([[maybe_unused]] const auto listener, impl->server->listen_unix(path, 0600, impl->router));
+      continue;
+    }
+    const bool tls = url.starts_with(kHttps);
+    if (!tls && !url.starts_with(kHttp))
+      return err(bad_request("etcd address: " + url + " is none of unix:///path, http://host:port and https://host:port"));
+    ENGENHO_ASSIGN(const Address address, parse_address(url, tls ? kHttps : kHttp));
+    std::optional<http::TlsServerOptions> secured;
+    if (tls) {
       const Options& given = context.options;
       if (given.certificate_pem.empty() || given.key_pem.empty() || given.client_ca_pem.empty())
-        return err(bad_request("etcd address: " + address + " wants a certificate, its key and the authority of its clients"));
-      grpc::SslServerCredentialsOptions tls(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-      tls.pem_root_certs = given.client_ca_pem;
-      tls.pem_key_cert_pairs.push_back({given.key_pem, given.certificate_pem});
-      builder.AddListeningPort(address.substr(kHttps.size()), grpc::SslServerCredentials(tls), &ports[i]);
-    } else {
-      return err(bad_request("etcd address: " + address + " is none of unix:///path, http://host:port and https://host:port"));
+        return err(bad_request("etcd address: " + url + " wants a certificate, its key and the authority of its clients"));
+      secured.emplace();
+      secured->certificate_pem = given.certificate_pem;
+      secured->key_pem = given.key_pem;
+      secured->request_client_certificate = true;
+      secured->client_ca_pem = given.client_ca_pem;
+    } else if (!loopback(address.host)) {
+      return err(bad_request("etcd address: " + url + " is not on loopback, and this API has no authentication"));
     }
+    ENGENHO_ASSIGN(const auto listener, impl->server->listen_tcp(address.host, address.port, impl->router, secured));
+    if (address.port == 0) url = url.substr(0, url.rfind(':') + 1) + std::to_string(impl->server->port(listener));
   }
-  impl->services.push_back(make_kv_service(context));
-  impl->services.push_back(make_watch_service(context));
-  impl->services.push_back(make_lease_service(context));
-  impl->services.push_back(make_maintenance_service(context));
-  impl->services.push_back(make_cluster_service(context));
-  impl->services.push_back(make_auth_service(context));
-  for (auto& service : impl->services) builder.RegisterService(service.get());
-  builder.SetMaxReceiveMessageSize(static_cast<int>(context.options.max_request_bytes));
-  builder.SetResourceQuota(grpc::ResourceQuota("etcd").Resize(64 << 20));
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a second server on the port is an error
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 4096);
-  // etcd's clients ping as often as every two seconds, also without a call.
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 1000);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  impl->server = builder.BuildAndStart();
-
-  std::unique_ptr<EtcdServer> server(new EtcdServer(std::move(impl)));
-  Status failed;
-  for (const PendingSocket& socket : pending) {
-    // Also when the server did not start: it removes the directory.
-    if (Status placed = place_socket(socket); !placed.ok()) failed = placed;
-    else server->impl_->sockets.push_back(socket.path);
-  }
-  for (size_t i = 0; i < ports.size(); ++i)
-    if (ports[i] == 0 || !server->impl_->server)
-      failed = unavailable("etcd address: cannot listen on " + server->impl_->context.options.listen[i]);
-  if (!failed.ok()) return err(std::move(failed));
-  for (size_t i = 0; i < ports.size(); ++i) {
-    std::string& address = server->impl_->context.options.listen[i];
-    if (!address.starts_with(kUnix) && address.ends_with(":0")) address = address.substr(0, address.size() - 1) + std::to_string(ports[i]);
-  }
-  for (const std::string& address : server->impl_->context.options.listen)
-    log::info("datastore", "etcd API on {}", address);
-  return server;
+  ENGENHO_TRY(impl->server->start());
+  for (const std::string& url : context.options.listen) log::info("datastore", "etcd API on {}", url);
+  return std::unique_ptr<EtcdServer>(new EtcdServer(std::move(impl)));
 }
 
 std::vector<std::string> EtcdServer::addresses() const { return impl_->context.options.listen; }
 
 void EtcdServer::stop() {
-  if (!impl_ || !impl_->server) return;
-  // Streams do not end by themselves: cancel what is left at once.
-  impl_->server->Shutdown(std::chrono::system_clock::now());
-  impl_->server->Wait();
-  impl_->server.reset();
+  if (!impl_ || impl_->stopped) return;
+  impl_->stopped = true;
+  // Streams do not end by themselves: cancel what is left at once. Calls that wait for the store end with its answers.
+  impl_->server->stop(Duration(0));
+  impl_->context.reads.stop();
+  impl_->router->wait_for_calls();
   impl_->context.tasks.stop();
-  for (const std::string& path : impl_->sockets) ::unlink(path.c_str());
+  impl_->server.reset();
 }
 
 }  // namespace engenho::datastore

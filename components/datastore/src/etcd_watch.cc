@@ -7,7 +7,6 @@
 #include <set>
 
 #include "engenho/datastore/errors.h"
-#include "etcd.grpc.pb.h"
 #include "etcd_convert.h"
 #include "etcd_services.h"
 
@@ -74,7 +73,7 @@ class ProgressTicker {
 // Threads: gRPC's call the On... functions, reads one at a time, writes one at a time; the store's delivery thread calls
 // the entries. mutex_ may be held while calling Watch::resume() and request_progress(), but never while a watch is made or
 // destroyed, because that may wait for a call of the sink, which takes it.
-class WatchStream final : public grpc::ServerBidiReactor<pb::WatchRequest, pb::WatchResponse> {
+class WatchStream final : public rpc::BidiReactor<pb::WatchRequest, pb::WatchResponse> {
  public:
   WatchStream(EtcdContext& context, ProgressTicker& ticker) : context_(context), ticker_(ticker) {
     StartRead(&request_);
@@ -439,12 +438,10 @@ void ProgressTicker::remove(WatchStream* stream) {
   streams_.erase(stream);
 }
 
-class WatchService final : public pb::Watch::CallbackService {
+class WatchService final : public Service {
  public:
   explicit WatchService(EtcdContext& context) : context_(context), ticker_(context) {}
-  grpc::ServerBidiReactor<pb::WatchRequest, pb::WatchResponse>* Watch(grpc::CallbackServerContext*) override {
-    return new WatchStream(context_, ticker_);
-  }
+  WatchStream* Watch() { return new WatchStream(context_, ticker_); }
 
  private:
   EtcdContext& context_;
@@ -453,8 +450,10 @@ class WatchService final : public pb::Watch::CallbackService {
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> make_watch_service(EtcdContext& context) {
-  return std::make_unique<WatchService>(context);
+std::unique_ptr<Service> add_watch_service(rpc::Router& router, EtcdContext& context) {
+  auto service = std::make_unique<WatchService>(context);
+  router.stream<pb::WatchRequest, pb::WatchResponse>("/etcdserverpb.Watch/Watch", [service = service.get()] { return service->Watch(); });
+  return service;
 }
 
 }  // namespace engenho::datastore

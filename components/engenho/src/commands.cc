@@ -19,6 +19,7 @@ constexpr const char* kUsage =
     "  engenho server [flags]      runs the cluster (control plane and node); --help lists the flags\n"
     "  engenho datastore [flags]   runs the datastore alone, with etcd's API; --help lists the flags\n"
     "  engenho snapshot save|restore|ls|prune [flags]   backups of the datastore; --help lists the flags\n"
+    "  engenho encryption status|rotate [flags]   encryption at rest: what is under which key, and a new key\n"
     "  engenho transcode --from json|yaml|protobuf --to json|yaml|protobuf   (stdin to stdout)\n"
     "  engenho check [flags]       what this machine lacks, in plain words\n"
     "  engenho reset [flags]       removes the cluster: containers, mounts, interfaces, rules, data\n"
@@ -43,7 +44,7 @@ int agent_command(const Arguments&) {
 constexpr Command kCommands[] = {
     {"server", server_command},
     {"datastore", datastore_command},
-    {"snapshot", snapshot_command},
+    {"snapshot", snapshot_command}, {"encryption", encryption_command},
     {"transcode", transcode_command},
     {"magma", magma_command},
     {"version", version_command},

@@ -148,6 +148,14 @@ const std::vector<Option>& options() {
        true},
       {"disable-agent", "", "run the API server alone, without a node", flag(&ServerConfig::disable_agent)},
       {"kubelet-port", "PORT", "port of the kubelet's server (default 10250)", port(&ServerConfig::kubelet_port)},
+      {"encrypt-resources", "RESOURCE", "what is encrypted at rest: plural names, or group/name, or none; may be repeated (default secrets)",
+       [](ServerConfig& c, const std::string& v) -> Status {
+         if (v.empty() || v.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-./") != std::string::npos || v.front() == '/' || v.back() == '/')
+           return invalid(v, "a resource such as configmaps or example.org/widgets, or none");
+         c.encrypt_resources.push_back(v);
+         return {};
+       },
+       true},
       {"snapshot-interval", "TIME", "how often to save the datastore: 30m, 6h, 1d (default 0: not)",
        [](ServerConfig& c, const std::string& v) -> Status {
          ENGENHO_ASSIGN_OR_RETURN(c.snapshot_interval, parse_duration(v));
@@ -243,6 +251,14 @@ Status apply_file(ServerConfig& config, const std::set<std::string>& settled) {
 }
 
 }  // namespace
+
+std::vector<std::string> ServerConfig::encrypted_prefixes() const {
+  const std::vector<std::string> resources = encrypt_resources.empty() ? std::vector<std::string>{"secrets"} : encrypt_resources;
+  std::vector<std::string> prefixes;
+  for (const std::string& resource : resources)
+    if (resource != "none") prefixes.push_back("/registry/" + resource + "/");
+  return prefixes;
+}
 
 bool ServerConfig::disabled(std::string_view component) const {
   return std::find(disable.begin(), disable.end(), component) != disable.end();

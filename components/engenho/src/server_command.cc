@@ -18,6 +18,7 @@
 #include "engenho/client/client.h"
 #include "engenho/client/leader.h"
 #include "engenho/cni/cni.h"
+#include "engenho/datastore/encryption.h"
 #include "engenho/datastore/etcd_server.h"
 #include "engenho/datastore/remote_store.h"
 #include "engenho/datastore/rocksdb_store.h"
@@ -139,12 +140,16 @@ Status run_server(const ServerConfig& config) {
   const bool shared = !config.datastore_endpoint.empty();  // other servers may be on it, too
   ENGENHO_ASSIGN_OR_RETURN(std::unique_ptr<datastore::Store> store, open_store(config));
   startup.step("datastore is open at revision " + std::to_string(store->revision()));
-  if (shared) ENGENHO_RETURN_IF_ERROR(share_identity(*store, config.data_dir + "/server/tls", config.token));
+  if (shared) ENGENHO_RETURN_IF_ERROR(share_identity(*store, config.data_dir + "/server", config.token));
   ENGENHO_ASSIGN_OR_RETURN(Credentials credentials, load_credentials(config, node_address, nth_address(config.service_cidr, 1)));
   startup.step("certificates are in " + config.data_dir + "/server/tls");
 
+  // What comes from the API is encrypted on its way to the disk; the etcd face and snapshots show what lies there.
+  ENGENHO_ASSIGN_OR_RETURN(const auto keys, datastore::KeyRing::open(config.encryption_key_path()));
+  const auto encrypted = datastore::encrypted_store(*store, {keys, config.encrypted_prefixes()});
+
   apiserver::Options options;
-  options.store = store.get();
+  options.store = encrypted.get();
   options.service_cidr = config.service_cidr;
   options.issuer = "https://kubernetes.default.svc." + config.cluster_domain;
   options.advertise_address = node_address;

@@ -6,6 +6,7 @@
 
 #include "engenho/base/fs.h"
 #include "engenho/base/json.h"
+#include "engenho/datastore/encryption.h"
 #include "engenho/pki/seal.h"
 #include "engenho/pki/store.h"
 
@@ -14,7 +15,7 @@ namespace engenho {
 namespace {
 
 constexpr std::string_view kKey = "/engenho/identity";
-constexpr const char* kFiles[] = {"server-ca.crt", "server-ca.key", "client-ca.crt", "client-ca.key", "service-account.key"};
+constexpr const char* kFiles[] = {"tls/server-ca.crt", "tls/server-ca.key", "tls/client-ca.crt", "tls/client-ca.key", "tls/service-account.key", "encryption-keys"};
 
 using Files = std::map<std::string, std::string>;
 
@@ -39,9 +40,10 @@ Status adopt(const std::string& dir, const Files& have, const json::Value& share
 
 }  // namespace
 
-Status share_identity(datastore::Store& store, const std::string& tls_dir, const std::string& token) {
+Status share_identity(datastore::Store& store, const std::string& server_dir, const std::string& token) {
+  const std::string tls_dir = server_dir + "/tls";
   ENGENHO_RETURN_IF_ERROR(make_dirs(tls_dir, 0700));
-  const Files have = read_files(tls_dir);
+  const Files have = read_files(server_dir);
   for (int attempt = 0; attempt < 2; ++attempt) {
     auto found = store.get(kKey);
     if (!found) return found.error();
@@ -49,7 +51,7 @@ Status share_identity(datastore::Store& store, const std::string& tls_dir, const
       auto text = pki::unseal(*found->kv->value, token);
       if (!text) return bad_request("the cluster's identity in the datastore does not open with this --token (" + text.error().message() + ")");
       ENGENHO_ASSIGN_OR_RETURN(const json::Value shared, json::parse(*text));
-      return adopt(tls_dir, have, shared);
+      return adopt(server_dir, have, shared);
     }
     const WallTime now = Clock::real().wall();
     for (const char* name : {"server-ca", "client-ca"}) {
@@ -57,14 +59,15 @@ Status share_identity(datastore::Store& store, const std::string& tls_dir, const
       if (!made) return made.error();
     }
     if (auto made = pki::load_or_make_key(tls_dir, "service-account", pki::KeyType::kRsa2048); !made) return made.error();
+    if (auto made = datastore::KeyRing::open(server_dir + "/encryption-keys"); !made) return made.error();
     json::Value shared = json::Object();
-    for (const auto& [name, text] : read_files(tls_dir)) shared[name] = text;
+    for (const auto& [name, text] : read_files(server_dir)) shared[name] = text;
     auto written = store.create(std::string(kKey), datastore::make_bytes(pki::seal(json::dump(shared), token)));
     if (!written) return written.error();
     if (written->succeeded) return {};
     // Another server was first: what was made just now goes, and what it made is taken.
     for (const char* name : kFiles) {
-      if (!have.contains(name)) unlink((tls_dir + "/" + name).c_str());
+      if (!have.contains(name)) unlink((server_dir + "/" + name).c_str());
     }
   }
   return internal_error("the cluster's identity in the datastore comes and goes");

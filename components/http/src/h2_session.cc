@@ -40,6 +40,7 @@ struct H2Stream {
   size_t header_bytes = 0, body_limit = 0, counted = 0;
   bool headers_done = false, request_done = false, too_many_headers = false, bad = false;
   bool head_sent = false, end_sent = false, head_request = false;
+  bool streaming = false;                  // the handler takes the body in pieces
   bool end_data = false;                   // nghttp2 was told that no more data will come
   MonoTime progress;                       // of receiving the request, later of sending
   H2Stream* previous = nullptr;
@@ -66,7 +67,7 @@ class H2Session final : public Session {
  private:
   static H2Session& self(void* user) { return *static_cast<H2Session*>(user); }
   static nghttp2_session_callbacks* callbacks();
-  static nghttp2_option* options();
+  static nghttp2_option* options(bool unix_socket);
   H2Stream* stream(int32_t id) { return static_cast<H2Stream*>(nghttp2_session_get_stream_user_data(session_, id)); }
 
   int on_begin_headers(int32_t id);
@@ -79,7 +80,9 @@ class H2Session final : public Session {
   int on_send_data(H2Stream& s, const uint8_t* head, size_t length);
 
   void dispatch(H2Stream& s);
+  void end_request(H2Stream& s);
   void submit_head(H2Stream& s);
+  void submit_trailers(H2Stream& s);
   void answer_here(H2Stream& s, int status);
   void count_body(H2Stream& s, size_t bytes);
   void reset(int32_t id, uint32_t error) { nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, error); }
@@ -154,16 +157,20 @@ nghttp2_session_callbacks* H2Session::callbacks() {
   return shared;
 }
 
-nghttp2_option* H2Session::options() {
-  static nghttp2_option* const shared = [] {
+nghttp2_option* H2Session::options(bool unix_socket) {
+  const auto make = [](bool lenient) {
     nghttp2_option* option = nullptr;
     nghttp2_option_new(&option);
+    // gRPC's clients put the socket's path into :authority, which nghttp2 takes for an attack. Who may open the socket needs none.
+    nghttp2_option_set_no_http_messaging(option, lenient ? 1 : 0);
     nghttp2_option_set_no_closed_streams(option, 1);
     // Header blocks over our limit are read to the end (HPACK state) and answered 431; past this nghttp2 cuts.
     nghttp2_option_set_max_send_header_block_length(option, 256 << 10);
     return option;
-  }();
-  return shared;
+  };
+  static nghttp2_option* const strict = make(false);
+  static nghttp2_option* const lenient = make(true);
+  return unix_socket ? lenient : strict;
 }
 
 H2Session::H2Session(Connection& connection)
@@ -171,7 +178,7 @@ H2Session::H2Session(Connection& connection)
       resets_(connection.limits().reset_burst, connection.limits().resets_per_second),
       controls_(connection.limits().control_burst, connection.limits().control_per_second),
       active_at_(connection.loop().now()) {
-  nghttp2_session_server_new2(&session_, callbacks(), this, options());
+  nghttp2_session_server_new2(&session_, callbacks(), this, options(c_.info()->remote_ip.empty()));
   const Limits& limits = c_.limits();
   nghttp2_settings_entry settings[] = {
       {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits.max_streams},
@@ -239,7 +246,7 @@ int H2Session::on_begin_headers(int32_t id) {
 }
 
 int H2Session::on_header(H2Stream& s, std::string_view name, std::string_view value) {
-  if (s.headers_done) return 0;  // trailers
+  if (s.headers_done || name.empty()) return 0;  // trailers
   s.header_bytes += name.size() + value.size() + 32;
   if (s.header_bytes > c_.limits().max_header_bytes + 4096) {
     if (!s.too_many_headers) s.exchange->request().headers.clear();
@@ -273,8 +280,7 @@ int H2Session::on_frame(const nghttp2_frame& frame) {
         s = stream(frame.hd.stream_id);
       }
       if (s && (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) && !s->request_done) {
-        s->request_done = true;
-        if (s->exchange) dispatch(*s);
+        end_request(*s);
       }
       break;
     }
@@ -283,8 +289,7 @@ int H2Session::on_frame(const nghttp2_frame& frame) {
       bool end = frame.hd.flags & NGHTTP2_FLAG_END_STREAM;
       if (frame.hd.length == 0 && !end && !controls_.take(c_.loop().now())) enhance_your_calm("empty DATA frames");
       if (s && end && !s->request_done) {
-        s->request_done = true;
-        if (s->exchange) dispatch(*s);
+        end_request(*s);
       }
       break;
     }
@@ -320,6 +325,11 @@ void H2Session::on_headers_done(H2Stream& s) {
   if (request.target.empty()) request.target = request.host;  // CONNECT
   if (!request.headers.contains("host")) request.headers.add("host", request.host);
   s.head_request = request.method == "HEAD";
+  if (c_.handler().streams_body(request)) {
+    s.streaming = true;
+    dispatch(s);
+    return;
+  }
   s.body_limit = c_.handler().max_body(request).value_or(c_.limits().max_body_bytes);
   int64_t length = 0;
   const std::string* declared = request.headers.find("content-length");
@@ -335,6 +345,11 @@ void H2Session::on_headers_done(H2Stream& s) {
 
 int H2Session::on_body(int32_t id, std::string_view data) {
   H2Stream* s = stream(id);
+  if (s && s->streaming) {
+    const std::shared_ptr<Reply> reply = s->reply;
+    reply->deliver(data, false);
+    return 0;
+  }
   if (!s || !s->exchange) return 0;  // answered before it was whole: what still comes is dropped
   s->progress = c_.loop().now();
   Request& request = s->exchange->request();
@@ -364,6 +379,16 @@ void H2Session::count_body(H2Stream& s, size_t bytes) {
   } else {
     total.fetch_sub(s.counted, std::memory_order_relaxed);
     s.counted = 0;
+  }
+}
+
+void H2Session::end_request(H2Stream& s) {
+  s.request_done = true;
+  if (s.exchange) {
+    dispatch(s);
+  } else if (s.streaming) {
+    const std::shared_ptr<Reply> reply = s.reply;  // the callback may end the stream
+    reply->deliver({}, true);
   }
 }
 
@@ -430,9 +455,15 @@ void H2Session::submit_head(H2Stream& s) {
     if (name == "date") has_date = true;
     add(name, field.value);
   }
+  const bool no_body = reply.finished() && reply.ready_bytes() == 0;
+  const bool trailers = reply.finished() && !reply.trailers().empty();
+  if (no_body && trailers) {
+    for (const Headers::Field& field : reply.trailers())
+      if (valid_field_name(field.name) && valid_field_value(field.value)) add(field.name, field.value);
+  }
   if (!has_date) add("date", c_.loop().http_date());
   char length[24];
-  if (!has_length && reply.whole() && status != 204 && status != 304) {
+  if (!has_length && reply.whole() && !trailers && status != 204 && status != 304) {
     auto [end, error] = std::to_chars(length, length + sizeof length, reply.ready_bytes());
     add("content-length", {length, static_cast<size_t>(end - length)});
   }
@@ -456,6 +487,17 @@ void H2Session::submit_head(H2Stream& s) {
   }
 }
 
+void H2Session::submit_trailers(H2Stream& s) {
+  fields_.clear();
+  for (const Headers::Field& field : s.reply->trailers()) {
+    if (!valid_field_name(field.name) || !valid_field_value(field.value)) continue;
+    fields_.push_back(nghttp2_nv{reinterpret_cast<uint8_t*>(const_cast<char*>(field.name.data())),
+                                 reinterpret_cast<uint8_t*>(const_cast<char*>(field.value.data())), field.name.size(), field.value.size(),
+                                 NGHTTP2_NV_FLAG_NONE});
+  }
+  nghttp2_submit_trailer(session_, s.id, fields_.data(), fields_.size());
+}
+
 ssize_t H2Session::on_read(H2Stream& s, size_t length, uint32_t* flags) {
   Reply& reply = *s.reply;
   size_t n = std::min(length, reply.ready_bytes());
@@ -464,6 +506,10 @@ ssize_t H2Session::on_read(H2Stream& s, size_t length, uint32_t* flags) {
   if (n == reply.ready_bytes() && reply.finished()) {
     *flags |= NGHTTP2_DATA_FLAG_EOF;
     s.end_data = true;
+    if (!reply.trailers().empty()) {
+      *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+      submit_trailers(s);
+    }
   }
   return static_cast<ssize_t>(n);
 }

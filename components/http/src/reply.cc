@@ -29,13 +29,14 @@ bool Reply::queue(Body& body) {
   return true;
 }
 
-void Reply::begin(int status, Headers headers, Body body, bool whole) {
+void Reply::begin(int status, Headers headers, Body body, bool whole, Headers trailers) {
   std::unique_lock lock(mutex_);
   if (closed_ || begun_) return;
   begun_ = true;
   whole_in_ = ended_ = whole;
   status_in_ = status;
   headers_in_ = std::move(headers);
+  trailers_in_ = std::move(trailers);
   if (!body.empty()) queue(body);
   schedule(std::move(lock));
 }
@@ -55,9 +56,10 @@ bool Reply::write(Body body) {
   return true;
 }
 
-void Reply::finish() {
+void Reply::finish(Headers trailers) {
   std::unique_lock lock(mutex_);
   if (closed_ || !begun_ || ended_) return;
+  trailers_in_ = std::move(trailers);
   ended_ = true;
   schedule(std::move(lock));
 }
@@ -181,6 +183,7 @@ void Reply::take() {
       }
     }
   }
+  if (ended_ && !finished_) trailers_ = std::move(trailers_in_);
   finished_ = ended_;
   aborted_ = abort_;
 }
@@ -241,6 +244,7 @@ void Reply::close(bool complete) {
     body.swap(body_in_);
   }
   owner_ = nullptr;
+  body_fn_ = nullptr;
   ready_.clear();
   ready_.shrink_to_fit();
   ready_at_ = ready_bytes_ = 0;

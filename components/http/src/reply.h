@@ -30,9 +30,9 @@ class Reply final : public Loop::Task, public std::enable_shared_from_this<Reply
       : loop_(loop), max_queued_(max_queued), can_upgrade_(can_upgrade), owner_(owner), stream_id_(stream_id) {}
 
   // Any thread.
-  void begin(int status, Headers headers, Body body, bool whole);
+  void begin(int status, Headers headers, Body body, bool whole, Headers trailers = {});
   bool write(Body body);
-  void finish();
+  void finish(Headers trailers = {});
   void abort();
   void abandon();  // the handler's reference is gone
   size_t queued_bytes() const { return queued_.load(std::memory_order_relaxed); }
@@ -50,6 +50,11 @@ class Reply final : public Loop::Task, public std::enable_shared_from_this<Reply
   bool aborted() const { return aborted_; }
   int status() const { return status_; }
   Headers& headers() { return headers_; }
+  const Headers& trailers() const { return trailers_; }  // complete once finished()
+  void on_body(std::function<void(std::string_view, bool)> fn) { body_fn_ = std::move(fn); }
+  void deliver(std::string_view piece, bool end) {
+    if (const auto fn = body_fn_) fn(piece, end);  // a copy: it may close this
+  }
   size_t ready_bytes() const { return ready_bytes_; }
   Segment pop(size_t max);                    // precondition: ready_bytes() > 0
   void drop_body();                           // HEAD, 204, 304
@@ -80,7 +85,7 @@ class Reply final : public Loop::Task, public std::enable_shared_from_this<Reply
   bool begun_ = false, ended_ = false, abort_ = false, closed_ = false, complete_ = false, posted_ = false, changed_ = false;
   bool whole_in_ = false;
   int status_in_ = 0;
-  Headers headers_in_;
+  Headers headers_in_, trailers_in_;
   std::vector<Segment> body_in_;
   std::function<void()> drain_fn_, close_fn_;
   std::unique_ptr<Upgrade> upgrade_;
@@ -89,7 +94,8 @@ class Reply final : public Loop::Task, public std::enable_shared_from_this<Reply
   const int32_t stream_id_;
   bool has_head_ = false, whole_ = false, finished_ = false, aborted_ = false, body_dropped_ = false;
   int status_ = 0;
-  Headers headers_;
+  Headers headers_, trailers_;
+  std::function<void(std::string_view, bool)> body_fn_;
   std::vector<Segment> ready_;
   size_t ready_at_ = 0, ready_bytes_ = 0;
 };
@@ -106,6 +112,11 @@ class ExchangeImpl final : public Exchange {
     reply_->begin(status, std::move(headers), std::move(body), true);
   }
   void start(int status, Headers headers) override { reply_->begin(status, std::move(headers), {}, false); }
+  void respond(int status, Headers headers, Body body, Headers trailers) override {
+    reply_->begin(status, std::move(headers), std::move(body), true, std::move(trailers));
+  }
+  void finish(Headers trailers) override { reply_->finish(std::move(trailers)); }
+  void on_body(std::function<void(std::string_view, bool)> fn) override { reply_->on_body(std::move(fn)); }
   bool write(Body body) override { return reply_->write(std::move(body)); }
   size_t queued_bytes() const override { return reply_->queued_bytes(); }
   void on_drain(size_t low_water, std::function<void()> fn) override { reply_->on_drain(low_water, std::move(fn)); }

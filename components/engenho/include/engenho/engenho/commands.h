@@ -11,6 +11,7 @@ using Arguments = std::vector<std::string>;
 int run_command(const Arguments& arguments);   // arguments[0]: the program's name
 int server_command(const Arguments& arguments);
 int datastore_command(const Arguments& arguments);
+int encryption_command(const Arguments& arguments);
 int snapshot_command(const Arguments& arguments);
 int transcode_command(const Arguments& arguments);
 int check_command(const Arguments& arguments);

@@ -36,9 +36,13 @@ struct ServerConfig {
   int kubelet_port = 10250;
   Duration snapshot_interval{0};                 // 0: no scheduled snapshots of the datastore
   int snapshot_retention = 5;
+  std::vector<std::string> encrypt_resources;    // default: secrets; "none": nothing
   std::string snapshot_dir;                      // default: <data-dir>/server/snapshots
 
   bool disabled(std::string_view component) const;
+  std::string encryption_key_path() const { return data_dir + "/server/encryption-keys"; }
+  // The store's prefixes whose values are encrypted.
+  std::vector<std::string> encrypted_prefixes() const;
   std::string snapshot_path() const { return snapshot_dir.empty() ? data_dir + "/server/snapshots" : snapshot_dir; }
   std::string kubeconfig_path() const { return write_kubeconfig.empty() ? data_dir + "/server/admin.kubeconfig" : write_kubeconfig; }
 };

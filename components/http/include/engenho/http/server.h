@@ -9,6 +9,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engenho/base/clock.h"
@@ -43,6 +45,12 @@ class Exchange {
   // closes. One at a time: a new one replaces the old. Otherwise on the I/O thread: do not block.
   virtual void on_drain(size_t low_water, std::function<void()> fn) = 0;
   virtual void finish() = 0;
+  // The same with fields after the body. HTTP/2 only; elsewhere they are left out.
+  virtual void finish(Headers trailers) { finish(); }
+  virtual void respond(int status, Headers headers, Body body, Headers trailers) { respond(status, std::move(headers), std::move(body)); }
+  // For a request whose body is streamed (Handler::streams_body): `fn` is called on the I/O thread for each piece as it comes, the last time
+  // with `end`. To be set within handle(). Pieces are not held back: whoever cannot take more aborts.
+  virtual void on_body(std::function<void(std::string_view piece, bool end)> fn) {}
   // Cuts it off so that the client notices: HTTP/2 resets the stream, HTTP/1.1 closes the connection.
   virtual void abort() = 0;
 
@@ -67,6 +75,8 @@ class Handler {
   virtual void handle(std::shared_ptr<Exchange> exchange) = 0;
   // Body limit in bytes for a request of which all but the body is known; nullopt: Limits::max_body_bytes.
   virtual std::optional<size_t> max_body(const Request& head) { return std::nullopt; }
+  // True: handle() is called before the body is there, and gets it by Exchange::on_body(). HTTP/2 only.
+  virtual bool streams_body(const Request& head) { return false; }
 };
 
 struct TlsServerOptions {
