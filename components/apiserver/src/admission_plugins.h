@@ -15,7 +15,11 @@ std::unique_ptr<AdmissionPlugin> pod_priority(Rest& rest);
 std::unique_ptr<AdmissionPlugin> taint_nodes_by_condition();
 std::unique_ptr<AdmissionPlugin> node_restriction(Rest& rest);
 std::unique_ptr<AdmissionPlugin> storage_in_use_protection();
+std::unique_ptr<AdmissionPlugin> limit_ranger(Rest& rest);
+std::unique_ptr<AdmissionPlugin> default_storage_class(Rest& rest);
+std::unique_ptr<AdmissionPlugin> default_ingress_class(Rest& rest);
 class Authorizer;
 std::unique_ptr<AdmissionPlugin> escalation_check(Authorizer& authorizer);
+std::unique_ptr<AdmissionPlugin> certificate_requests(Authorizer& authorizer);
 
 }  // namespace engenho::apiserver

@@ -29,12 +29,9 @@ void apply_defaults_of(std::string_view group, std::string_view version, std::st
 
 std::string quoted_body(std::string_view body) {
   // What does not look like JSON is shown as hexadecimal; long texts are cut.
-  constexpr size_t kShown = 1024;
-  if (!body.starts_with("{")) {
-    std::string hex = hex_encode(body.substr(0, kShown / 2));
-    return hex;
-  }
-  return std::string(body.substr(0, kShown));
+  constexpr size_t kShown = 30;
+  const std::string text = body.starts_with("{") ? std::string(body.substr(0, kShown)) : hex_encode(body.substr(0, kShown));
+  return body.size() > kShown ? text + " ..." : text;
 }
 
 std::string not_an_object(const Value& document) {
@@ -71,7 +68,7 @@ Result<FieldValidation> field_validation(const Context& context) {
   if (mode == "Strict") return FieldValidation::kStrict;
   const std::string_view kind = context.info.verb == "create" ? "CreateOptions" : context.info.verb == "update" ? "UpdateOptions" : "PatchOptions";
   schema::FieldErrors errors;
-  errors.not_supported("fieldValidation", mode, {"Ignore", "Strict", "Warn"});
+  errors.not_supported("fieldValidation", mode, {"", "Ignore", "Strict", "Warn"});
   return err(errors.to_status("meta.k8s.io", kind, ""));
 }
 
@@ -103,6 +100,13 @@ Result<DecodedBody> decode_body(Context& context, std::string_view group, std::s
   if (!document.is_object()) {
     return err(bad_request("the object provided is unrecognized (must be of type " + std::string(kind) + "): couldn't get version/kind; json parse error: " +
                            not_an_object(document) + " (" + quoted_body(context.request().body) + ")"));
+  }
+  for (const char* member : {"apiVersion", "kind"}) {
+    const Value* v = document.get(member);
+    if (v == nullptr || v->is_string() || v->is_null() || media == Media::kProtobuf) continue;
+    const std::string what = v->is_number() ? "number" : std::string(json::type_name(v->type()));
+    return err(bad_request("the object provided is unrecognized (must be of type " + std::string(kind) + "): couldn't get version/kind; json parse error: json: cannot unmarshal " +
+                           what + " into Go struct field ." + member + " of type string (" + quoted_body(context.request().body) + ")"));
   }
   const std::string wanted_version = gv_text(group, version);
   const std::string have_version(document.str_at({"apiVersion"}));

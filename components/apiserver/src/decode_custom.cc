@@ -15,12 +15,6 @@ using json::Value;
 
 constexpr std::string_view kUnknown = "unknown field \"";
 
-std::string shortened(std::string_view text) {
-  constexpr size_t kShown = 30;
-  if (text.size() <= kShown) return std::string(text);
-  return std::string(text.substr(0, kShown)) + " ...";
-}
-
 // Brings the document into the form that is stored; appends the strict errors.
 Status shape(const ResourceDef& resource, Value& document, std::vector<std::string>& strict) {
   const schema::Schema& root = resource.custom->schema->root();
@@ -57,7 +51,7 @@ Result<DecodedBody> decode_custom(Context& context, const ResourceDef& resource)
   if (!document.is_object()) return err(bad_request(unrecognized + "couldn't get version/kind; json parse error: " + not_an_object(document) + " (" + quoted_body(body) + ")"));
   const std::string_view version = document.str_at({"apiVersion"}), kind = document.str_at({"kind"});
   if (kind.empty()) {
-    return err(bad_request(unrecognized + "Object 'Kind' is missing in '" + body + "' (" + shortened(body) + ")"));
+    return err(bad_request(unrecognized + "Object 'Kind' is missing in '" + body + "' (" + quoted_body(body) + ")"));
   }
   if (version != resource.api_version()) {
     return err(bad_request("the API version in the data (" + std::string(version) + ") does not match the expected API version (" + resource.api_version() + ")"));

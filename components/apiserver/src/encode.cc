@@ -40,6 +40,18 @@ IncludeObject include_object(const Context& context) {
 json::Value table_row(const Context& context, const json::Value& object, const std::string& version) {
   json::Value row = json::Object();
   row["cells"] = table_cells(*context.resource, object, context.received);
+  if (context.resource->kind == "Pod" && context.resource->custom == nullptr) {
+    // Tools leave out what has run its course.
+    const std::string_view phase = object.str_at({"status", "phase"});
+    if (phase == "Succeeded" || phase == "Failed") {
+      json::Value done = json::Object();
+      done["type"] = "Completed";
+      done["status"] = "True";
+      done["reason"] = phase;
+      done["message"] = phase == "Failed" ? "The pod failed." : "The pod has completed successfully.";
+      row["conditions"] = json::Array{done};
+    }
+  }
   switch (include_object(context)) {
     case IncludeObject::kNone: row["object"] = nullptr; break;
     case IncludeObject::kMetadata: row["object"] = partial_metadata(object, version); break;

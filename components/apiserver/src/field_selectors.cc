@@ -94,6 +94,10 @@ Status check_field_selector(const ResourceDef& resource, const std::vector<schem
     }
     if (!known) {
       const bool own_text = resource.custom != nullptr || (names != nullptr && !names->empty());
+      if (resource.kind == "Job" && resource.group == "batch") return bad_request("field label \"" + r.field + "\" not supported for Job");
+      if (resource.plural == "resourceslices" && resource.custom == nullptr) {
+        return bad_request("field label not supported for " + resource.api_version() + ", Kind=" + resource.kind + ": " + r.field);
+      }
       return bad_request(own_text ? "field label not supported: " + r.field
                                   : "\"" + r.field + "\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
     }

@@ -1,5 +1,7 @@
 #include "impersonation.h"
 
+#include <map>
+
 #include "engenho/base/bytes.h"
 #include "engenho/schema/api_errors.h"
 
@@ -34,8 +36,24 @@ Status impersonate(Context& context, Authorizer& authorizer) {
   }
   if (name.empty()) {
     if (groups.empty() && uid.empty() && extra.empty()) return {};
-    return Status(500, reason::kInternalError,
-                  "Internal error occurred: requested [] without impersonating a user", {});
+    // As Go prints the user that was asked for.
+    auto strings = [](const auto& items) {
+      std::string out = "[]string";
+      if (items.empty()) return out + "(nil)";
+      out += "{";
+      for (size_t i = 0; i < items.size(); ++i) out += (i > 0 ? ", " : "") + json::dump(json::Value(std::string(items[i])));
+      return out + "}";
+    };
+    std::map<std::string, std::vector<std::string>> more;
+    for (const auto& [k, v] : extra) more[k].push_back(v);
+    std::string shown = "map[string][]string(nil)";
+    if (!more.empty()) {
+      shown = "map[string][]string{";
+      for (const auto& [k, v] : more) shown += (shown.back() == '{' ? "" : ", ") + json::dump(json::Value(k)) + ":" + strings(v);
+      shown += "}";
+    }
+    return bad_request("requested &user.DefaultInfo{Name:\"\", UID:" + json::dump(json::Value(uid)) + ", Groups:" + strings(groups) + ", Extra:" + shown +
+                       "} without impersonating a user name");
   }
   auto check = [&](std::string_view resource, std::string_view sub, std::string_view group, std::string_view ns, std::string_view target) -> Status {
     Attributes a;

@@ -176,7 +176,30 @@ bool is_quick(const Context& context, const Rest& rest) {
   return rv == "0" || (rv.empty() && const_cast<Rest&>(rest).hub().is_current());
 }
 
+namespace {
+
+// A Table and its relatives must fit what was asked for.
+Status check_transform(const Context& context, bool list) {
+  const ResourceDef& r = *context.resource;
+  const std::string type = "*" + (r.group.empty() ? std::string("core") : std::string(r.group.substr(0, r.group.find('.')))) + "." + r.kind;
+  if (list && context.accepted.transform == Transform::kPartial) {
+    return Status(406, reason::kNotAcceptable, "you requested PartialObjectMetadata, but the requested object is a list (" + type + "List)");
+  }
+  if (!list && context.accepted.transform == Transform::kPartialList) {
+    return Status(406, reason::kNotAcceptable, "you requested PartialObjectMetadataList, but the requested object is not a list (" + type + ")");
+  }
+  const std::string_view include = context.query.get("includeObject");
+  if (context.accepted.transform == Transform::kTable && !include.empty() && include != "None" && include != "Metadata" && include != "Object") {
+    return bad_request("Unable to convert to Table as requested: includeObject: Invalid value: \"" + std::string(include) +
+                       "\": must be 'Metadata', 'Object', 'None', or empty");
+  }
+  return {};
+}
+
+}  // namespace
+
 void handle_get(const std::shared_ptr<Context>& context, Services& services) {
+  if (Status s = check_transform(*context, false); !s.ok()) return send_status(*context, s);
   const ResourceDef& resource = *context->resource;
   const std::string_view wanted = context->query.get("resourceVersion");
   int64_t number = 0;
@@ -196,6 +219,7 @@ void handle_list(const std::shared_ptr<Context>& context, Services& services) {
   const ResourceDef& resource = *context->resource;
   Rest& rest = services.rest;
   auto fail = [&](const Status& s) { send_status(*context, s); };
+  if (Status s = check_transform(*context, true); !s.ok()) return fail(s);
   auto filter = filter_of(resource, context->query.get("labelSelector"), context->query.get("fieldSelector"));
   if (!filter) return fail(filter.error());
   int64_t limit = 0;

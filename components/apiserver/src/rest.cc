@@ -6,6 +6,7 @@
 #include "engenho/schema/decode.h"
 #include "custom_resources.h"
 #include "object.h"
+#include "refusal.h"
 
 namespace engenho::apiserver {
 
@@ -167,7 +168,7 @@ Result<Value> Rest::create(Context& context, const ResourceDef& resource, Value 
     return err(Status(500, "", "resourceVersion should not be set on objects to be created"));
   }
   metadata.erase("resourceVersion");
-  if (has_status(resource)) {
+  if (has_status(resource) && !strategy.keeps_status) {
     if (resource.custom != nullptr) {
       object.as_object().erase("status");
     } else if (const schema::Field* status = resource.storage->schema->field("status"); status != nullptr) {
@@ -206,7 +207,7 @@ Result<Value> Rest::create(Context& context, const ResourceDef& resource, Value 
     validate_object_meta(object, resource.namespaced, strategy, errors);
     validate_create(resource, object, errors);
     const std::string name = name_of(object);
-    if (Status s = errors.to_status(resource.group, resource.custom != nullptr ? object.str_at({"kind"}) : std::string_view(resource.kind), name); !s.ok()) {
+    if (Status s = refusal(resource, errors, object, name); !s.ok()) {
       undo();
       return err(s);
     }
@@ -331,7 +332,9 @@ Result<Rest::Updated> Rest::update(Context& context, const ResourceDef& resource
       else metadata.erase(member);
     }
     for (const char* member : {"uid", "namespace", "deletionTimestamp", "deletionGracePeriodSeconds"}) {
-      if (!metadata.contains(member)) {
+      // What the server said about an end that is coming, nobody says otherwise.
+      const bool fixed = std::string_view(member) == "deletionTimestamp" && old_metadata.contains(member);
+      if (fixed || !metadata.contains(member)) {
         if (const Value* v = old_metadata.find(member)) metadata.set(member, *v);
       }
     }
@@ -357,7 +360,7 @@ Result<Rest::Updated> Rest::update(Context& context, const ResourceDef& resource
     validate_object_meta_update(object, old, errors);
     validate_object_meta_update(object, old, errors);
     validate_update(resource, subresource, object, old, errors);
-    ENGENHO_TRY(errors.to_status(resource.group, resource.custom != nullptr ? object.str_at({"kind"}) : std::string_view(resource.kind), name));
+    ENGENHO_TRY(refusal(resource, errors, object, name));
 
     std::vector<WriteHook*> done;
     auto undo = [&] {
@@ -422,6 +425,10 @@ Result<Rest::Deleted> Rest::remove(Context& context, const ResourceDef& resource
     const std::string uid(object.str_at({"metadata", "uid"}));
     const GroupResource by_kind{resource.group, resource.kind};
     if (!options.precondition_uid.empty() && options.precondition_uid != uid) {
+      if (resource.group.empty() && resource.plural == "namespaces") {
+        return err(schema::conflict(group_resource(resource), name,
+                                    "Precondition failed: UID in precondition: " + options.precondition_uid + ", UID in object meta: " + uid));
+      }
       return err(schema::conflict(by_kind, name,
                                   "the UID in the precondition (" + options.precondition_uid + ") does not match the UID in record (" + uid +
                                       "). The object might have been deleted and then recreated"));

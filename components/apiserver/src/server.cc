@@ -118,13 +118,17 @@ Result<std::unique_ptr<ApiServer>> ApiServer::create(Options options) {
   impl->rest.add_hook(std::move(allocator));
   Rest& rest = impl->rest;
   rest.add_admission(namespace_lifecycle(rest));
+  rest.add_admission(limit_ranger(rest));
   rest.add_admission(node_restriction(rest));
   rest.add_admission(service_account(rest));
   rest.add_admission(taint_nodes_by_condition());
   rest.add_admission(pod_priority(rest));
   rest.add_admission(default_toleration_seconds());
   rest.add_admission(storage_in_use_protection());
+  rest.add_admission(default_storage_class(rest));
+  rest.add_admission(default_ingress_class(rest));
   rest.add_admission(escalation_check(impl->authorizer));
+  rest.add_admission(certificate_requests(impl->authorizer));
   return std::unique_ptr<ApiServer>(new ApiServer(std::move(impl)));
 }
 

@@ -187,6 +187,26 @@ bool begin_definition_delete(Value& object, WallTime now) {
   return true;
 }
 
+// When a decision was made, and when it was last touched.
+void update_certificate_request(Value& object, const Value& old, std::string_view subresource, WallTime now) {
+  if (subresource.empty()) return;
+  Value* conditions = object.at({"status", "conditions"});
+  if (conditions == nullptr || !conditions->is_array()) return;
+  for (Value& c : conditions->as_array()) {
+    auto absent = [&](const char* member) { return c.get(member) == nullptr || c.get(member)->is_null(); };
+    if (absent("lastUpdateTime")) c["lastUpdateTime"] = format_rfc3339(now);
+    if (!absent("lastTransitionTime")) continue;
+    c["lastTransitionTime"] = format_rfc3339(now);
+    if (const Value* before = old.at({"status", "conditions"})) {
+      for (const Value& b : before->items()) {
+        if (b.str_at({"type"}) == c.str_at({"type"}) && b.str_at({"status"}) == c.str_at({"status"}) && !b.str_at({"lastTransitionTime"}).empty()) {
+          c["lastTransitionTime"] = b.str_at({"lastTransitionTime"});
+        }
+      }
+    }
+  }
+}
+
 using Key = std::string;
 std::map<Key, Strategy, std::less<>> make_table() {
   std::map<Key, Strategy, std::less<>> t;
@@ -235,6 +255,10 @@ std::map<Key, Strategy, std::less<>> make_table() {
                           "rbac.authorization.k8s.io/clusterroles", "rbac.authorization.k8s.io/clusterrolebindings"}) {
     t[key].name_rule = schema::is_path_segment_name;
   }
+  t["apps/statefulsets"].name_rule = [](std::string_view name) {
+    return name.find('.') != std::string_view::npos ? schema::Messages{"must not contain dots"} : schema::is_dns1123_label(name);
+  };
+  t["/nodes"].keeps_status = true;
   for (const char* key : {"/namespaces"}) t[key].name_rule = schema::is_dns1123_label;
   t["/services"].name_rule = schema::is_dns1123_label;
   with("/pods", [](Strategy& s) { s.prepare_create = init_pod; });
@@ -252,6 +276,7 @@ std::map<Key, Strategy, std::less<>> make_table() {
     s.prepare_update = update_service;
   });
   with("apps/daemonsets", [](Strategy& s) { s.complete = complete_daemon_set; });
+  with("certificates.k8s.io/certificatesigningrequests", [](Strategy& s) { s.prepare_update = update_certificate_request; });
   with("batch/jobs", [](Strategy& s) { s.prepare_create = init_job; });
   with("apiextensions.k8s.io/customresourcedefinitions", [](Strategy& s) {
     s.prepare_create = init_definition;
@@ -394,7 +419,7 @@ void validate_object_meta(const Value& object, bool namespaced, const Strategy& 
     size_t i = 0;
     for (const Value& f : finalizers->items()) {
       const std::string at = schema::index("metadata.finalizers", i++);
-      for (std::string& m : schema::is_qualified_name(f.str())) errors.invalid(at, f, std::move(m));
+      for (std::string& m : schema::is_qualified_name(f.str())) errors.invalid("metadata.finalizers", f, std::move(m));
       if (!any_finalizer && schema::is_qualified_name(f.str()).empty() && f.str().find('/') == std::string_view::npos && f.str() != "orphan" &&
           f.str() != "foregroundDeletion" && f.str() != "kubernetes") {
         errors.invalid(at, f, "name is neither a standard finalizer name nor is it fully qualified");

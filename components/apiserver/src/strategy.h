@@ -29,6 +29,7 @@ struct Strategy {
   bool delete_returns_object = false;
   bool delete_default_orphan = false;   // dependents are orphaned unless the client says otherwise
   bool warn_default_orphan = false;
+  bool keeps_status = false;            // a create may bring it
   bool any_finalizer = false;           // names without a domain only bring a warning
   GenerationRule generation = GenerationRule::kNone;
   schema::Messages (*name_rule)(std::string_view) = nullptr;

@@ -143,6 +143,12 @@ void handle_scale(const std::shared_ptr<Context>& context, Services& services) {
         manager.manager = options->field_manager;
         manager.now = rest.clock().wall();
         schema::track_update(manager, current, object);
+        // Ownership that comes through a scale has no time.
+        if (Value* managed = object.at({"metadata", "managedFields"}); managed != nullptr && managed->is_array()) {
+          for (Value& entry : managed->as_array()) {
+            if (entry.str_at({"subresource"}) == "scale") entry.as_object().erase("time");
+          }
+        }
         return object;
       },
       *options, false);
@@ -197,6 +203,9 @@ void handle_binding(const std::shared_ptr<Context>& context, Services& services,
         }
         Value pod = *current;
         pod["spec"]["nodeName"] = node;
+        if (const Value* labels = binding.at({"metadata", "labels"})) {
+          for (const auto& [k, v] : labels->members()) pod["metadata"]["labels"][k] = v;
+        }
         if (const Value* annotations = binding.at({"metadata", "annotations"})) {
           for (const auto& [k, v] : annotations->members()) pod["metadata"]["annotations"][k] = v;
         }
@@ -292,7 +301,7 @@ void handle_eviction(const std::shared_ptr<Context>& context, Services& services
             const int64_t allowed = number_at(budget, {"status", "disruptionsAllowed"});
             if (allowed <= 0) {
               StatusDetails details;
-              details.causes.push_back({"DisruptionBudget", healthy >= desired ? "The disruption budget " + budget_name + " does not allow evicting pods currently"
+              details.causes.push_back({"DisruptionBudget", healthy > desired ? "The disruption budget " + budget_name + " does not allow evicting pods currently"
                                                                                : "The disruption budget " + budget_name + " needs " + std::to_string(desired) +
                                                                 " healthy pods and has " + std::to_string(healthy) + " currently", ""});
               return err(Status(429, reason::kTooManyRequests, text, std::move(details)));
@@ -305,6 +314,34 @@ void handle_eviction(const std::shared_ptr<Context>& context, Services& services
       if (!taken) return fail(taken.error());
     }
   }
+  const bool another = (!deletion.precondition_uid.empty() && deletion.precondition_uid != pod->str_at({"metadata", "uid"})) ||
+                       (!deletion.precondition_revision.empty() && deletion.precondition_revision != pod->str_at({"metadata", "resourceVersion"}));
+  if (!deletion.dry_run && !another) {
+    // Whoever looks at the pod sees why it goes.
+    Context inner = *context;
+    inner.resource = pods;
+    auto told = rest.update(
+        inner, *pods, name, "status",
+        [&](const Value* current) -> Result<Value> {
+          if (current == nullptr) return err(schema::not_found({"", "pods"}, name));
+          Value next = *current;
+          Value condition = json::Object();
+          condition["type"] = "DisruptionTarget";
+          condition["status"] = "True";
+          condition["reason"] = "EvictionByEvictionAPI";
+          condition["message"] = "Eviction API: evicting";
+          condition["lastProbeTime"] = nullptr;
+          condition["lastTransitionTime"] = format_rfc3339(rest.clock().wall());
+          json::Array& conditions = next["status"]["conditions"].make_array();
+          std::erase_if(conditions, [](const Value& c) { return c.str_at({"type"}) == "DisruptionTarget"; });
+          conditions.push_back(std::move(condition));
+          return next;
+        },
+        *options, false);
+    if (!told && !told.error().not_found()) return fail(told.error());
+    // The revision that was asked for is the one before this.
+    if (told && !deletion.precondition_revision.empty()) deletion.precondition_revision = told->object.str_at({"metadata", "resourceVersion"});
+  }
   auto deleted = rest.remove(*context, *pods, ns, name, deletion);
   if (!deleted) return fail(deleted.error());
   send_document(*context, 201, created_status());
@@ -316,6 +353,16 @@ void handle_token(const std::shared_ptr<Context>& context, Services& services, S
   auto body = decode_body(*context, "authentication.k8s.io", "v1", "TokenRequest", *kind_schema("authentication.k8s.io/v1", "TokenRequest"));
   if (!body) return fail(body.error());
   Value& request = body->object;
+  if (const std::string_view ns = request.str_at({"metadata", "namespace"}); !ns.empty() && ns != context->info.namespace_) {
+    return fail(bad_request("the namespace of the provided object does not match the namespace sent on the request"));
+  }
+  if (const std::string_view named = request.str_at({"metadata", "name"}); !named.empty() && named != context->info.name) {
+    schema::FieldErrors wrong;
+    wrong.invalid("metadata.name", named, "must match the service account name if specified");
+    return fail(wrong.to_status("authentication.k8s.io", "TokenRequest", context->info.name));
+  }
+  Value& asked = request["spec"]["expirationSeconds"];
+  if (asked.is_null()) asked = int64_t{3600};
   auto accounts = rest.resources().find("", "v1", "serviceaccounts");
   auto account = rest.read(*accounts, context->info.namespace_, context->info.name);
   if (!account) return fail(account.error());
@@ -378,6 +425,16 @@ void handle_token(const std::shared_ptr<Context>& context, Services& services, S
   metadata.set("name", context->info.name);
   metadata.set("namespace", context->info.namespace_);
   metadata.set("creationTimestamp", format_rfc3339(rest.clock().wall()));
+  metadata.set("uid", account->str_at({"metadata", "uid"}));
+  {
+    schema::ManagerContext manager;
+    manager.schema = kind_schema("authentication.k8s.io/v1", "TokenRequest");
+    manager.api_version = "authentication.k8s.io/v1";
+    manager.subresource = "token";
+    manager.manager = manager_name(*context);
+    manager.now = rest.clock().wall();
+    schema::track_update(manager, nullptr, request);
+  }
   if (spec.audiences.empty()) {
     json::Array audiences;
     for (const std::string& a : security.authenticator.options().api_audiences) audiences.push_back(a);

@@ -109,6 +109,8 @@ void validate_create(const ResourceDef& resource, const json::Value& object, sch
   using namespace validation;
   if (resource.custom != nullptr) return custom(errors, resource, "", object);
   if (resource.kind == "CustomResourceDefinition") return definition(errors, object, nullptr);
+  if (resource.kind == "CertificateSigningRequest") return certificate_request(errors, object);
+  if (resource.kind == "LimitRange") return limit_range(errors, object);
   if (resource.group.empty() && resource.plural == "pods") return create_pod(errors, object);
   workloads(errors, resource, object, nullptr) || core(errors, resource, object, nullptr) || policy(errors, resource, object, nullptr);
 }
@@ -119,9 +121,12 @@ void validate_update(const ResourceDef& resource, std::string_view subresource, 
   if (resource.custom != nullptr) return custom(errors, resource, subresource, object);
   if (subresource == "status" && status_rules(errors, resource, object, old)) return;
   if (resource.group.empty() && resource.plural == "pods") return update_pod(errors, subresource, object, old);
+  if (resource.kind == "CertificateSigningRequest") return certificate_request_update(errors, subresource, object, old);
   if (resource.kind == "CustomResourceDefinition" && subresource.empty()) return definition(errors, object, &old);
   // Of a status or a scale, the spec has been checked when it was written.
   if (!subresource.empty() && subresource != "scale") return;
+  if (resource.kind == "LimitRange") return limit_range(errors, object);
+  immutable_fields(errors, resource, object, old);
   workloads(errors, resource, object, &old) || core(errors, resource, object, &old) || policy(errors, resource, object, &old);
 }
 

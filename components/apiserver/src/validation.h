@@ -65,6 +65,10 @@ void create_pod(FieldErrors& errors, const Value& object);
 void update_pod(FieldErrors& errors, std::string_view subresource, const Value& object, const Value& old);
 // Each returns whether the kind is its own. `old` is null for a create.
 void custom(FieldErrors& errors, const ResourceDef& resource, std::string_view subresource, const Value& object);
+void immutable_fields(FieldErrors& errors, const ResourceDef& resource, const Value& object, const Value& old);
+void certificate_request(FieldErrors& errors, const Value& object);
+void certificate_request_update(FieldErrors& errors, std::string_view subresource, const Value& object, const Value& old);
+void limit_range(FieldErrors& errors, const Value& object);
 bool status_rules(FieldErrors& errors, const ResourceDef& resource, const Value& object, const Value& old);
 bool workloads(FieldErrors& errors, const ResourceDef& resource, const Value& object, const Value* old);
 bool core(FieldErrors& errors, const ResourceDef& resource, const Value& object, const Value* old);

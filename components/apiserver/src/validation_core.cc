@@ -72,8 +72,8 @@ void service_ports(FieldErrors& errors, const Value& spec) {
     }
     if (!seen.emplace(std::string(ports[i].str_at({"protocol"})), number(ports[i], "port")).second) {
       Value shown = json::Object();
-      shown["Protocol"] = ports[i].str_at({"protocol"});
-      shown["Port"] = number(ports[i], "port");
+      shown["protocol"] = ports[i].str_at({"protocol"});
+      shown["port"] = number(ports[i], "port");
       errors.duplicate(here, shown);
     }
   }

@@ -47,7 +47,7 @@ void replicas(FieldErrors& errors, const std::string& kind, const Value& status,
     for (const char* name : {"fullyLabeledReplicas", "readyReplicas", "availableReplicas"}) not_above(errors, status, name, "replicas", kAboveReplicas);
     not_above(errors, status, "availableReplicas", "readyReplicas", "cannot be greater than readyReplicas");
   }
-  not_decremented(errors, status, old, "collisionCount");
+  if (kind == "Deployment") not_decremented(errors, status, old, "collisionCount");
 }
 
 bool is_address(std::string_view text) {

@@ -32,8 +32,10 @@ class HttpWatch final : public EventSink {
   bool on_bookmark(Revision revision, bool initial_end) override {
     if (!initial_end && !options_.bookmarks) return true;
     json::Value object = json::Object();
-    object["kind"] = context_->resource->kind;
-    object["apiVersion"] = context_->resource->api_version();
+    const Accepted& accepted = context_->accepted;
+    const bool partial = accepted.transform == Transform::kPartial || accepted.transform == Transform::kPartialList;
+    object["kind"] = partial ? "PartialObjectMetadata" : context_->resource->kind;
+    object["apiVersion"] = partial ? "meta.k8s.io/" + accepted.transform_version : context_->resource->api_version();
     object["metadata"]["resourceVersion"] = std::to_string(revision);
     if (initial_end) object["metadata"]["annotations"]["k8s.io/initial-events-end"] = "true";
     return context_->exchange->write(encode_event_value(*context_, "BOOKMARK", object));

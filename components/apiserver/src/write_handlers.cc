@@ -1,5 +1,6 @@
 // create, update, patch, delete and deletecollection, for objects and for the subresources that are views of them.
 #include <algorithm>
+#include <iterator>
 #include <map>
 
 #include "custom_resources.h"
@@ -15,6 +16,7 @@
 #include "engenho/schema/patch.h"
 #include "field_selectors.h"
 #include "handlers.h"
+#include "warnings.h"
 
 namespace engenho::apiserver {
 
@@ -102,42 +104,6 @@ Status check_name_and_namespace(const Context& context, Value& object, bool upda
     }
   }
   return {};
-}
-
-void warn_content(Context& context, const Value& object) {
-  if (context.resource->custom != nullptr) {
-    if (const Value* finalizers = object.at({"metadata", "finalizers"})) {
-      for (const Value& f : finalizers->items()) {
-        if (f.str().find('/') != std::string_view::npos || f.str() == "orphan" || f.str() == "foregroundDeletion") continue;
-        context.warnings.push_back("metadata.finalizers: \"" + std::string(f.str()) + "\": prefer a domain-qualified finalizer name to avoid accidental conflicts with other "
-                                   "finalizer writers");
-      }
-    }
-    return;
-  }
-  const std::string_view name = object.str_at({"metadata", "name"});
-  if (context.resource->group.empty() && context.resource->plural == "pods" && !schema::is_dns1123_label(name).empty() && !name.empty()) {
-    context.warnings.push_back("metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is "
-                               "recommended: [" + join(schema::is_dns1123_label(name), " ") + "]");
-  }
-}
-
-// Volume types that no longer do anything.
-void warn_volumes(Context& context, const Value& object) {
-  const bool pod = context.resource->kind == "Pod";
-  const Value* volumes = pod ? object.at({"spec", "volumes"}) : object.at({"spec", "template", "spec", "volumes"});
-  if (volumes == nullptr) return;
-  const std::string at = pod ? "spec.volumes" : "spec.template.spec.volumes";
-  size_t i = 0;
-  for (const Value& v : volumes->items()) {
-    for (const auto& [type, since] : {std::pair("rbd", "deprecated in v1.28, non-functional in v1.31+"), std::pair("cephfs", "deprecated in v1.28, non-functional in v1.31+"),
-                                      std::pair("glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
-                                      std::pair("storageos", "deprecated in v1.22, non-functional in v1.25+"),
-                                      std::pair("scaleIO", "deprecated in v1.16, non-functional in v1.22+")}) {
-      if (v.get(type) != nullptr) context.warnings.push_back(schema::index(at, i) + "." + type + ": " + since);
-    }
-    ++i;
-  }
 }
 
 // What the converter of applied configurations says where the JSON decoder names the field.
@@ -236,12 +202,13 @@ void handle_create(const std::shared_ptr<Context>& context, Services& services) 
                                          : decode_body(*context, resource.group, resource.version, resource.kind, *resource.schema);
   if (!body) return fail(body.error());
   if (Status s = check_name_and_namespace(*context, body->object, false); !s.ok()) return fail(s);
-  warn_content(*context, body->object);
-  warn_volumes(*context, body->object);
+  // Said only of what is stored.
+  std::vector<std::string> said = warnings_of(resource, context->info.subresource, body->object, true);
   if (auto complete = strategy_of(resource).complete) complete(body->object, nullptr);
   schema::track_update(manager_context(*context, services.rest, *options, body->reset_managed), nullptr, body->object);
   auto created = services.rest.create(*context, resource, std::move(body->object), *options);
   if (!created) return fail(created.error());
+  std::move(said.begin(), said.end(), std::back_inserter(context->warnings));
   send_written(*context, 201, std::move(*created));
 }
 
@@ -278,6 +245,8 @@ void handle_update(const std::shared_ptr<Context>& context, Services& services) 
       },
       *options, may_create);
   if (!updated) return fail(updated.error());
+  std::vector<std::string> said = warnings_of(resource, context->info.subresource, updated->object, updated->created);
+  std::move(said.begin(), said.end(), std::back_inserter(context->warnings));
   send_written(*context, updated->created ? 201 : 200, std::move(updated->object));
 }
 
@@ -415,6 +384,8 @@ void handle_patch(const std::shared_ptr<Context>& context, Services& services) {
       },
       *options, apply && context->info.subresource.empty());
   if (!updated) return fail(updated.error());
+  std::vector<std::string> said = warnings_of(resource, context->info.subresource, updated->object, updated->created);
+  std::move(said.begin(), said.end(), std::back_inserter(context->warnings));
   send_written(*context, updated->created ? 201 : 200, std::move(updated->object));
 }
 

@@ -5,9 +5,11 @@
 #include <thread>
 
 #include "engenho/apiserver/server.h"
+#include "engenho/base/bytes.h"
 #include "engenho/base/json.h"
 #include "engenho/base/random.h"
 #include "engenho/datastore/rocksdb_store.h"
+#include "engenho/pki/certificate.h"
 #include "engenho/testing/catch.h"
 
 using namespace engenho;
@@ -396,4 +398,85 @@ TEST_CASE("kubectl create token: no bound object is no object", "[api]") {
   const Answer made = api.call("POST", "/api/v1/namespaces/default/serviceaccounts/sa/token", R"({"spec":{"boundObjectRef":null}})");
   REQUIRE(made.code == 201);
   CHECK_FALSE(made.body.str_at({"status", "token"}).empty());
+}
+
+TEST_CASE("limits: what is missing is filled in, what is too much is refused", "[api][admission]") {
+  Fixture api;
+  REQUIRE(api.call("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})").code == 201);
+  REQUIRE(api.call("POST", "/api/v1/namespaces/default/limitranges", R"({"metadata":{"name":"l"},"spec":{"limits":[
+    {"type":"Container","default":{"cpu":"500m"},"defaultRequest":{"cpu":"100m"},"max":{"cpu":"1"}},{"type":"Pod","max":{"cpu":"1500m"}}]}})").code == 201);
+  auto pod = [](const std::string& name, const std::string& containers) {
+    return R"({"metadata":{"name":")" + name + R"("},"spec":{"containers":[)" + containers + "]}}";
+  };
+  const std::string plain = R"({"name":"c","image":"x"})";
+  const Answer made = api.call("POST", "/api/v1/namespaces/default/pods", pod("a", plain));
+  REQUIRE(made.code == 201);
+  CHECK(json::dump(*made.body.at({"spec", "containers"})->items()[0].get("resources")) == R"({"limits":{"cpu":"500m"},"requests":{"cpu":"100m"}})");
+  CHECK(made.body.str_at({"status", "qosClass"}) == "Burstable");
+  const Answer much = api.call("POST", "/api/v1/namespaces/default/pods", pod("b", R"({"name":"c","image":"x","resources":{"limits":{"cpu":"2"}}})"));
+  CHECK(much.code == 403);
+  CHECK(much.body.str_at({"message"}).find("maximum cpu usage per Container is 1, but limit is 2") != std::string_view::npos);
+  const std::string four = R"({"name":"1","image":"x"},{"name":"2","image":"x"},{"name":"3","image":"x"},{"name":"4","image":"x"})";
+  CHECK(api.call("POST", "/api/v1/namespaces/default/pods", pod("c", four)).body.str_at({"message"}).find("maximum cpu usage per Pod is 1500m, but limit is 2") !=
+        std::string_view::npos);
+  CHECK(api.call("POST", "/api/v1/namespaces/default/limitranges", R"({"metadata":{"name":"m"},"spec":{"limits":[{"type":"Container","min":{"cpu":"2"},"max":{"cpu":"1"}}]}})").code == 422);
+}
+
+TEST_CASE("the newest class that is marked so is the default one", "[api][admission]") {
+  Fixture api;
+  REQUIRE(api.call("POST", "/apis/storage.k8s.io/v1/storageclasses",
+                   R"({"metadata":{"name":"fast","annotations":{"storageclass.kubernetes.io/is-default-class":"true"}},"provisioner":"p.example"})").code == 201);
+  const std::string claims = "/api/v1/namespaces/default/persistentvolumeclaims";
+  const std::string rest = R"("accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}})";
+  CHECK(api.call("POST", claims, R"({"metadata":{"name":"a"},"spec":{)" + rest).body.str_at({"spec", "storageClassName"}) == "fast");
+  CHECK(api.call("POST", claims, R"({"metadata":{"name":"b"},"spec":{"storageClassName":"",)" + rest).body.str_at({"spec", "storageClassName"}, "-").empty());
+}
+
+TEST_CASE("who asks for a certificate is who is asking", "[api][rights]") {
+  Fixture api;
+  const std::string requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+  auto body = [](const std::string& name, const std::string& signer, const pki::Names& names) {
+    const std::string pem = *pki::make_signing_request_pem(*pki::PrivateKey::generate(), names);
+    json::Value v = *json::parse(R"({"spec":{"username":"forged","groups":["system:masters"],"usages":["client auth"]}})");
+    v["metadata"]["name"] = name;
+    v["spec"]["signerName"] = signer;
+    v["spec"]["request"] = base64_encode(pem);
+    return json::dump(v);
+  };
+  pki::Names masters;
+  masters.common_name = "eve";
+  masters.organizations = {"system:masters"};
+  CHECK(api.call("POST", requests, body("m", "kubernetes.io/kube-apiserver-client", masters)).code == 403);
+  pki::Names alice;
+  alice.common_name = "alice";
+  REQUIRE(api.call("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+                   R"({"metadata":{"name":"r"},"rules":[{"apiGroups":["certificates.k8s.io"],"resources":["certificatesigningrequests","certificatesigningrequests/approval"],"verbs":["*"]}]})").code == 201);
+  REQUIRE(api.call("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+                   R"({"metadata":{"name":"r"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"r"},"subjects":[{"kind":"User","name":"alice","apiGroup":"rbac.authorization.k8s.io"}]})").code == 201);
+  api.call("GET", kMaps);  // reads see the writes before them
+  api.user_ = {"alice", "7", {"system:authenticated"}, {}};
+  const Answer made = api.call("POST", requests, body("a", "example.com/s", alice));
+  REQUIRE(made.code == 201);
+  CHECK(made.body.str_at({"spec", "username"}) == "alice");
+  CHECK(json::dump(*made.body.at({"spec", "groups"})) == R"(["system:authenticated"])");
+  const std::string approve = R"({"status":{"conditions":[{"type":"Approved","status":"True"}]}})";
+  CHECK(api.call("PATCH", requests + "/a/approval", approve, "application/merge-patch+json").code == 403);  // not for this signer
+  const Answer changed = api.call("PATCH", requests + "/a", R"({"spec":{"signerName":"example.com/t"}})", "application/merge-patch+json");
+  CHECK(changed.body.str_at({"spec", "signerName"}) == "example.com/s");
+  api.user_ = {"admin", "", {"system:masters"}, {}};
+  CHECK(api.call("PATCH", requests + "/a/approval", approve, "application/merge-patch+json").code == 200);
+  CHECK(api.call("PATCH", requests + "/a/approval", R"({"status":{"conditions":null}})", "application/merge-patch+json").code == 422);
+}
+
+TEST_CASE("a pod that goes at once is seen going", "[api]") {
+  Fixture api;
+  REQUIRE(api.call("POST", "/api/v1/namespaces/default/serviceaccounts", R"({"metadata":{"name":"default"}})").code == 201);
+  const Answer made = api.call("POST", "/api/v1/namespaces/default/pods", R"({"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"x"}]}})");
+  REQUIRE(made.code == 201);
+  auto watch = api.open("/api/v1/namespaces/default/pods?watch=1&resourceVersion=" + std::string(made.body.str_at({"metadata", "resourceVersion"})));
+  CHECK(api.call("DELETE", "/api/v1/namespaces/default/pods/p").body.at({"metadata", "deletionGracePeriodSeconds"})->int_or(-1) == 0);
+  const auto events = watch->lines(2);
+  CHECK(events[0].str_at({"type"}) == "MODIFIED");
+  CHECK(events[1].str_at({"type"}) == "DELETED");
+  watch->leave();
 }

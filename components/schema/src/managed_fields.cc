@@ -292,7 +292,7 @@ Result<Value> apply(const ManagerContext& context, const Value* live, const Valu
     // What this manager applied before and no longer does goes, unless somebody else owns it.
     Value pruned = remove_items(schema, merged, ensure_named_fields(schema, last));
     const FieldSet all = ensure_named_fields(schema, fields_of(schema, merged));
-    FieldSet owned;
+    FieldSet owned = fields_of(schema, applied);  // name and version too, which nobody comes to own
     for (const auto& [id, entry] : next) owned = owned.unite(entry.fields);
     const FieldSet kept = ensure_named_fields(schema, fields_of(schema, pruned)).unite(ensure_named_fields(schema, owned));
     pruned = remove_items(schema, merged, all.subtract(kept));
@@ -301,14 +301,6 @@ Result<Value> apply(const ManagerContext& context, const Value* live, const Valu
     merged = remove_items(schema, merged, all.subtract(still).intersect(ensure_named_fields(schema, last)));
   }
 
-  if (Value* annotation = merged.at({"metadata", "annotations", kLastApplied}); annotation != nullptr && context.manager == "kubectl") {
-    // kubectl's own client-side apply may come back: it finds what was applied last.
-    Value applied_last = applied;
-    if (Value* annotations = applied_last.at({"metadata", "annotations"}); annotations != nullptr && annotations->is_object()) {
-      annotations->as_object().erase(kLastApplied);
-    }
-    *annotation = json::dump(applied_last) + "\n";
-  }
   const Comparison change = writable(compare(schema, before, merged), context.ignore);
   std::vector<FieldConflict> conflicts;
   Managed attempt = next;
@@ -335,6 +327,14 @@ Result<Value> apply(const ManagerContext& context, const Value* live, const Valu
   }
   if (merged.get("metadata") == nullptr) merged["metadata"] = json::Object();
   write_managed(attempt, merged);
+  if (Value* annotation = merged.at({"metadata", "annotations", kLastApplied}); annotation != nullptr && context.manager == "kubectl") {
+    // kubectl's own client-side apply may come back: it finds what was applied last.
+    Value applied_last = applied;
+    if (Value* annotations = applied_last.at({"metadata", "annotations"}); annotations != nullptr && annotations->is_object()) {
+      annotations->as_object().erase(kLastApplied);
+    }
+    *annotation = json::dump(applied_last) + "\n";
+  }
   return merged;
 }
 

@@ -65,30 +65,35 @@ Status missing_key(const Value& item, std::string_view key) {
   return plain("map: " + go_text(item) + " does not contain declared merge key: " + std::string(key));
 }
 
-// Sorts `list` so that the elements named in `order` follow that order; the others keep their place relative to what precedes them.
-void order_list(json::Array& list, const json::Array& order, std::string_view key) {
-  auto position = [&](const Value& item) -> int64_t {
-    for (size_t i = 0; i < order.size(); ++i) {
-      const Value* have = key.empty() ? &item : item.get(key);
-      const Value* want = key.empty() ? &order[i] : order[i].get(key);
-      if (have != nullptr && want != nullptr && *have == *want) return static_cast<int64_t>(i);
+// The order of a merged list: what `order` names stands in its order; what only the server has keeps the server's, before the first of the others that it
+// stood before. New elements thus come first. `server` is the list as it was; `key` is empty for lists of scalars.
+void order_list(json::Array& list, const json::Array& order, const json::Array& server, std::string_view key) {
+  auto position = [&](const json::Array& in, const Value& item) -> int64_t {
+    const Value* have = key.empty() ? &item : item.get(key);
+    for (size_t i = 0; have != nullptr && i < in.size(); ++i) {
+      const Value* want = key.empty() ? &in[i] : in[i].get(key);
+      if (want != nullptr && *have == *want) return static_cast<int64_t>(i);
     }
     return -1;
   };
-  std::vector<std::pair<int64_t, Value>> named;
-  std::vector<std::pair<size_t, Value>> others;  // index in the live list
-  for (size_t i = 0; i < list.size(); ++i) {
-    const int64_t at = position(list[i]);
-    if (at >= 0) named.emplace_back(at, std::move(list[i]));
-    else others.emplace_back(i, std::move(list[i]));
+  struct Placed {
+    int64_t rank, before;  // in `order` or the server's list; in the server's list, -1: not there
+    Value value;
+  };
+  std::vector<Placed> named, others;
+  for (Value& item : list) {
+    const int64_t at = position(order, item), before = position(server, item);
+    if (at >= 0) named.push_back({at, before, std::move(item)});
+    else others.push_back({before, before, std::move(item)});
   }
-  std::stable_sort(named.begin(), named.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  // Items only on the server stay where they were, as far as the new order allows.
+  auto by_rank = [](const Placed& a, const Placed& b) { return a.rank < b.rank; };
+  std::stable_sort(named.begin(), named.end(), by_rank);
+  std::stable_sort(others.begin(), others.end(), by_rank);
   json::Array out;
   size_t n = 0, o = 0;
   while (n < named.size() || o < others.size()) {
-    if (o < others.size() && (n >= named.size() || others[o].first <= out.size())) out.push_back(std::move(others[o++].second));
-    else out.push_back(std::move(named[n++].second));
+    const bool other = n == named.size() || (o < others.size() && others[o].before >= 0 && named[n].before >= 0 && others[o].before < named[n].before);
+    out.push_back(std::move(other ? others[o++].value : named[n++].value));
   }
   list = std::move(out);
 }
@@ -137,8 +142,7 @@ Status merge_object_list(const Schema* element, std::string_view key, Value& doc
       added.push_back(std::move(fresh));
     }
   }
-  // New elements come first unless an order was given, which the caller applies.
-  live.insert(live.begin(), std::make_move_iterator(added.begin()), std::make_move_iterator(added.end()));
+  live.insert(live.end(), std::make_move_iterator(added.begin()), std::make_move_iterator(added.end()));  // the caller puts them in order
   return {};
 }
 
@@ -159,6 +163,10 @@ Status merge_map(const Schema* schema, Value& document, const Value& patch) {
   }
   json::Object& members = document.make_object();
   if (const Value* keep = patch.get(kRetainKeys)) {
+    for (const auto& [name, change] : patch.as_object()) {
+      if (name.starts_with('$') || change.is_null()) continue;
+      if (std::find(keep->items().begin(), keep->items().end(), Value(name)) == keep->items().end()) return bad_request("invalid patch format of retainKeys");
+    }
     std::vector<std::string> gone;
     for (const auto& [k, v] : members) {
       const bool kept = std::any_of(keep->items().begin(), keep->items().end(), [&](const Value& n) { return n.str() == k; });
@@ -198,6 +206,7 @@ Status merge_map(const Schema* schema, Value& document, const Value& patch) {
     } else if (change.is_array() && field != nullptr && field->merges() && inner != nullptr && inner->kind == Kind::kArray) {
       const bool objects = inner->element != nullptr && (inner->element->kind == Kind::kObject);
       Value& slot = members[name];
+      const json::Array server = slot.items();
       if (objects) {
         ENGENHO_RETURN_IF_ERROR(merge_object_list(inner->element, field->merge_key, slot, change));
       } else {
@@ -206,6 +215,9 @@ Status merge_map(const Schema* schema, Value& document, const Value& patch) {
           if (std::find(live.begin(), live.end(), item) == live.end()) live.push_back(item);
         }
       }
+      const Value* given = patch.get(std::string(kOrderPrefix) + name);
+      const bool replaced = std::any_of(change.as_array().begin(), change.as_array().end(), [](const Value& v) { return v.str_at({kDirective}) == "replace"; });
+      if (!replaced) order_list(slot.make_array(), given != nullptr && !given->items().empty() ? given->items() : change.as_array(), server, objects ? field->merge_key : std::string_view());
     } else {
       members.set(name, change);
     }
@@ -215,7 +227,7 @@ Status merge_map(const Schema* schema, Value& document, const Value& patch) {
     const std::string_view list_name = std::string_view(name).substr(kOrderPrefix.size());
     const Field* field = schema != nullptr && schema->kind == Kind::kObject ? schema->field(list_name) : nullptr;
     Value* list = members.find(list_name);
-    if (field == nullptr || list == nullptr || !list->is_array() || !order.is_array()) continue;
+    if (field == nullptr || list == nullptr || !list->is_array() || !order.is_array() || order.as_array().empty()) continue;
     const bool objects = field->schema != nullptr && field->schema->element != nullptr && field->schema->element->kind == Kind::kObject;
     if (const Value* items = patch.get(list_name); items != nullptr && objects) {
       // The patch's own elements must stand in the order given.
@@ -233,7 +245,7 @@ Status merge_map(const Schema* schema, Value& document, const Value& patch) {
         }
       }
     }
-    order_list(list->as_array(), order.as_array(), objects ? field->merge_key : std::string_view());
+    if (patch.get(list_name) == nullptr) order_list(list->as_array(), order.as_array(), json::Array(list->as_array()), objects ? field->merge_key : std::string_view());
   }
   return {};
 }
