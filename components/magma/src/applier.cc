@@ -11,7 +11,8 @@ Applier::Applier(const EngineOptions& options, const PlanData& plan, const Confi
     : options_(options), plan_(plan), config_(config), apply_options_(apply_options), sink_(sink), stop_(stop), providers_(options, config, stop),
       evaluation_(config, plan.variables, plan.workspace, plan.time, true) {}
 
-bool Applier::failed(const Change& change, const std::string& what) {
+bool Applier::failed(const Change& change, const std::string& problem) {
+  const std::string what = evaluation_.without_secrets(problem);
   Duration elapsed{0};
   const std::string address = change.address.to_string();
   {
@@ -130,6 +131,7 @@ bool Applier::run_write(const Change& change) {
   for (const std::string& rule : evaluation_.failed_rules(resource.lifecycle.preconditions, scope)) return failed(change, "resource precondition failed: " + rule);
   auto config = evaluate_config(schema.block, resource, scope);
   if (!config) return failed(change, config.error().message());
+  evaluation_.learn(mark_paths(mark_by_schema(config->value, schema.block), config->sensitive));
   if (!config->value.is_wholly_known()) return failed(change, "the configuration is still not wholly known; something it depends on was not applied");
   Diagnostics d;
   (*provider)->validate_resource(type, false, config->value, d);
@@ -259,6 +261,7 @@ bool Applier::run_delete(const Change& change) {
   if (!provider) return failed(change, provider.error().message());
   auto prior = decode_object(**provider, type, false, *object);
   if (!prior) return failed(change, prior.error().message());
+  evaluation_.learn(*prior);
   const ResourceSchema& schema = (*provider)->schema().resources.find(type)->second;
   Diagnostics d;
   const Value none = Value::null(schema.block.type());

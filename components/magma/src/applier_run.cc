@@ -169,6 +169,7 @@ ApplyResult Applier::run(StateStore& store, uint64_t token, const State& stored,
     build(graph, stored);
     // What does not change, or was done before, has its value now.
     for (const Change& c : plan_.changes) {
+      if (plan_.destroy && c.action == Action::kDelete && c.deposed.empty()) evaluation_.set_instance(c.address, c.before);   // for the configuration of providers
       const bool ready = c.action == Action::kNoop || (outcomes_.contains(&c) && outcomes_[&c].result == Outcome::Result::kDone);
       if (!ready || c.action == Action::kDelete || c.action == Action::kForget) continue;
       auto provider = providers_.get(c.provider);
@@ -203,6 +204,7 @@ ApplyResult Applier::run(StateStore& store, uint64_t token, const State& stored,
   std::sort(result.outcomes.begin(), result.outcomes.end(), [](const Outcome& a, const Outcome& b) { return a.address < b.address; });
   if (stop_.stopped()) messages_.push_back({true, "", "cancelled", ""});
   result.messages = std::move(messages_);
+  for (Message& m : result.messages) m.summary = evaluation_.without_secrets(m.summary), m.detail = evaluation_.without_secrets(m.detail);
   if (start.ok()) outputs(result);
   if (result.ok && interrupted_.empty()) (void)store.clear_cursor(token);
   else if (result.ok) {

@@ -33,7 +33,7 @@ class IteratorScope final : public Scope {
   Value value_;
 };
 
-// Missing members of the objects inside as null: what an attribute written like a block leaves out.
+// Missing members of the objects inside as null: what nested attributes may leave out.
 Value fill_missing(const Value& v, const Type& type) {
   if (!v.holds()) return v;
   if (type.is(Kind::kObject) && v.type().is(Kind::kObject)) {
@@ -66,12 +66,10 @@ Result<Value> decode_attribute(const Attribute& a, const json::Value* source, co
   }
   const std::string where = path.empty() ? a.name : path + "." + a.name;
   if (a.computed && !a.optional && !a.required) return fail(where, "this value is computed by the provider and cannot be set");
-  const bool blocklike = (a.type.is(Kind::kList) || a.type.is(Kind::kSet)) && a.type.element().is(Kind::kObject) && !a.nested;
-  auto expr = blocklike && source->is_object() ? expr_from_json(json::Array{*source}) : expr_from_json(*source);
+  auto expr = expr_from_json(*source);
   if (!expr) return fail(where, expr.error().message());
   auto value = evaluate(**expr, scope);
   if (!value) return fail(where, value.error().message());
-  if (blocklike && !source->is_string()) *value = fill_missing(*value, a.type);
   if (a.nested && a.nesting != Nesting::kMap) *value = fill_nested(*value, *a.nested, a.nesting);
   else if (a.nested && value->holds() && value->type().is(Kind::kObject)) {
     Value::Members members;
@@ -232,6 +230,21 @@ Result<Value> decode_body(const Block& block, const json::Value& body, const Sco
   }
   Value::Members members;
   for (const Attribute& a : block.attributes) {
+    // Some providers declare as attributes what people write as blocks; dynamic makes them blocks for sure.
+    if (body.at({"dynamic", a.name}) != nullptr && (a.type.is(Kind::kList) || a.type.is(Kind::kSet)) && a.type.element().is(Kind::kObject)) {
+      auto inner = std::make_shared<Block>();
+      for (const auto& [name, type] : a.type.element().attributes()) {
+        Attribute member;
+        member.name = name;
+        member.type = type;
+        member.optional = true;
+        inner->attributes.push_back(std::move(member));
+      }
+      inner->seal();
+      ENGENHO_ASSIGN(Value value, decode_blocks({a.name, inner, a.type.is(Kind::kList) ? Nesting::kList : Nesting::kSet}, body, scope, path));
+      members.emplace(a.name, std::move(value));
+      continue;
+    }
     ENGENHO_ASSIGN(Value value, decode_attribute(a, body.get(a.name), scope, path));
     members.emplace(a.name, std::move(value));
   }

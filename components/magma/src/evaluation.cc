@@ -9,13 +9,40 @@ namespace engenho::magma {
 using Kind = Type::Kind;
 
 Evaluation::Evaluation(const Config& config, std::map<std::string, Value> variables, std::string workspace, WallTime time, bool applying)
-    : config_(config), variables_(std::move(variables)), workspace_(std::move(workspace)), time_(time), applying_(applying) {}
+    : config_(config), variables_(std::move(variables)), workspace_(std::move(workspace)), time_(time), applying_(applying) {
+  for (const auto& [name, value] : variables_) learn(value);
+}
+
+void Evaluation::learn(const Value& value) const {
+  if (!value.contains_sensitive()) return;
+  std::lock_guard lock(mutex_);
+  std::function<void(const Value&, bool)> look = [&](const Value& v, bool hidden) {
+    hidden = hidden || v.sensitive();
+    if (!v.holds()) return;
+    if (hidden && v.is_string() && v.as_string().size() >= 3 && secrets_.size() < 10'000) secrets_.insert(v.as_string());
+    if (v.type().is_sequence()) {
+      for (const Value& item : v.items()) look(item, hidden);
+    } else if (v.type().is_mapping()) {
+      for (const auto& [name, member] : v.members()) look(member, hidden);
+    }
+  };
+  look(value, false);
+}
+
+std::string Evaluation::without_secrets(std::string text) const {
+  std::lock_guard lock(mutex_);
+  for (const std::string& secret : secrets_) {
+    for (size_t at = 0; (at = text.find(secret, at)) != std::string::npos;) text.replace(at, secret.size(), "(sensitive value)"), at += 17;
+  }
+  return text;
+}
 
 void Evaluation::set_expansion(const ResourceAddress& resource, Expansion expansion) {
   std::lock_guard lock(mutex_);
   expansions_[resource] = std::move(expansion);
 }
 void Evaluation::set_instance(const InstanceAddress& instance, Value value) {
+  learn(value);
   std::lock_guard lock(mutex_);
   instances_[instance.resource][instance.key] = std::move(value);
 }

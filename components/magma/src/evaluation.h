@@ -41,6 +41,10 @@ class Evaluation {
   std::vector<std::string> failed_rules(const std::vector<CheckRule>& rules, const Scope& scope) const;
   const Config& config() const { return config_; }
 
+  // Remembers the texts in the sensitive parts of a value, and takes them out of what is to be said: providers quote what they get.
+  void learn(const Value& value) const;
+  std::string without_secrets(std::string text) const;
+
  private:
   Result<Value> local(const std::string& name) const;
   Result<Value> resource(const ResourceAddress& address) const;
@@ -52,6 +56,7 @@ class Evaluation {
   const bool applying_;
   mutable std::mutex mutex_;   // guards what follows
   mutable std::map<std::string, Value> locals_;
+  mutable std::set<std::string> secrets_;
   std::map<ResourceAddress, Expansion> expansions_;
   std::map<ResourceAddress, std::map<InstanceKey, Value>> instances_;
 };

@@ -317,7 +317,9 @@ class Parser {
     for (;;) {
       // A newline ends an expression where newlines count, so only spaces are passed over before "[" and ".".
       const char c = peek();
-      if (c == '.') {
+      if (c == '.' && peek(1) == '.') {
+        return base;   // "..." expands the last argument, or groups
+      } else if (c == '.') {
         if (peek(1) == '*') {
           at_ += 2;
           ENGENHO_ASSIGN(base, splat(base, false));

@@ -90,7 +90,7 @@ Result<Number> number_argument(const Arguments& arguments, size_t index) {
 }
 Result<int64_t> integer_argument(const Arguments& arguments, size_t index) {
   ENGENHO_ASSIGN(const Number n, number_argument(arguments, index));
-  if (n != std::trunc(n) || std::fabs(n) > 9.2e18L) return err(bad_request("argument " + std::to_string(index + 1) + " must be a whole number"));
+  if (!fits_int64(n)) return err(bad_request("argument " + std::to_string(index + 1) + " must be a whole number"));
   return static_cast<int64_t>(n);
 }
 Result<bool> bool_argument(const Arguments& arguments, size_t index) {

@@ -105,6 +105,35 @@ Result<Value> csvdecode(Arguments& a, const Scope&) {
   return Value::list(Type::object(std::move(columns)), std::move(out));
 }
 
+// As JSON, with numbers written out.
+void encode(const Value& v, std::string& out) {
+  if (!v.holds()) {
+    out += "null";
+  } else if (v.is_number()) {
+    out += number_to_string(v.as_number());
+  } else if (v.type().is_sequence()) {
+    out += '[';
+    for (const Value& item : v.items()) {
+      if (&item != &v.items()[0]) out += ',';
+      encode(item, out);
+    }
+    out += ']';
+  } else if (v.type().is_mapping()) {
+    out += '{';
+    bool first = true;
+    for (const auto& [name, member] : v.members()) {
+      if (!first) out += ',';
+      first = false;
+      json::dump_string_to(name, out);
+      out += ':';
+      encode(member, out);
+    }
+    out += '}';
+  } else {
+    out += json::dump(to_plain_json(v));
+  }
+}
+
 // Lists and maps in block style, strings in quotes, as Terraform's yamlencode.
 void yaml(const json::Value& v, int depth, bool after_dash, std::string& out) {
   const std::string margin(static_cast<size_t>(depth) * 2, ' ');
@@ -245,7 +274,7 @@ const std::vector<Function>& encoding_functions() {
        }},
       {"csvdecode", 1, 1, H::kPlain, K::kDynamic, csvdecode},
       {"jsondecode", 1, 1, H::kPlain, K::kDynamic, F(TEXT(t, 0); ENGENHO_MAGMA_ARG(json::Value v, json::parse(t)); return implied_from_json(v);)},
-      {"jsonencode", 1, 1, H::kNullable, K::kString, F(return Value::string(json::dump(to_plain_json(a[0])));)},
+      {"jsonencode", 1, 1, H::kNullable, K::kString, F(std::string out; encode(a[0], out); return Value::string(std::move(out));)},
       {"textencodebase64", 2, 2, H::kPlain, K::kString, text_encode},
       {"textdecodebase64", 2, 2, H::kPlain, K::kString, F(TEXT(t, 0); TEXT(e, 1); if (to_lower(e) != "utf-8") return fail("the encoding \"" + e + "\" is not supported; UTF-8 is");
              ENGENHO_MAGMA_ARG(std::string d, base64_decode(t)); return Value::string(std::move(d));)},

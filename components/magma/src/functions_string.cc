@@ -366,7 +366,7 @@ Result<Value> title(Arguments& a, const Scope&) {
   bool start = true;
   for (const std::string& c : characters(text)) {
     out += start ? map_case(c, true) : c;
-    start = c.size() == 1 && !std::isalnum(static_cast<unsigned char>(c[0])) && c[0] != '_' && c[0] != '\'';
+    start = c.size() == 1 && !std::isalnum(static_cast<unsigned char>(c[0])) && c[0] != '_';
   }
   return Value::string(std::move(out));
 }

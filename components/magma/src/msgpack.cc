@@ -65,7 +65,7 @@ class Writer {
     }
   }
   void number(Number n) {
-    if (n == std::trunc(n) && std::fabs(n) <= 9.2e18L) return integer(static_cast<int64_t>(n));
+    if (fits_int64(n)) return integer(static_cast<int64_t>(n));
     const double d = static_cast<double>(n);
     if (static_cast<Number>(d) == n) {
       uint64_t bits;

@@ -17,11 +17,7 @@ json::Value change_body(const Change& c, bool redact) {
   out.set("actions", action_json(c.action));
   out.set("before", known_json(c.before, redact));
   out.set("after", known_json(c.after, redact));
-  out.set("after_unknown", c.after.is_null() ? json::Value(c.action == Action::kDelete || c.action == Action::kForget ? json::Value(false) : json::Value(json::Object())) : unknown_json(c.after));
-  if (c.action == Action::kDelete || c.action == Action::kForget) {
-    if (c.action == Action::kDelete) out.set("after_unknown", json::Object());
-    if (c.after.is_null()) out.set("after_unknown", false);
-  }
+  out.set("after_unknown", c.after.is_wholly_known() ? json::Value(json::Object()) : unknown_json(c.after));
   out.set("before_sensitive", sensitive_json(c.before));
   out.set("after_sensitive", sensitive_json(c.after));
   if (!c.replace_paths.empty()) {
@@ -84,18 +80,16 @@ json::Value planned_values(const PlanData& plan, bool redact) {
     json::Object out;
     out.set("sensitive", o.sensitive);
     if (o.after.is_wholly_known()) {
-      out.set("type", o.after.type().to_json());
+      out.set("type", (o.after.is_null() ? Type() : o.after.type()).to_json());
       out.set("value", o.sensitive && redact ? json::Value() : to_plain_json(o.after));
-    } else if (!o.after.type().is_dynamic() && o.after.is_known()) {
-      out.set("type", o.after.type().to_json());
     }
     outputs.set(name, std::move(out));
   }
   json::Array resources;
   for (const Change& c : plan.changes) {
-    if (c.after.is_null() || !c.deposed.empty()) continue;
+    if (!c.deposed.empty() || (c.after.is_null() && c.action != Action::kForget)) continue;
     json::Object out = instance_entry(c.address, c.provider, c.schema_version);
-    out.set("values", known_json(c.after, redact));
+    if (!c.after.is_null()) out.set("values", known_json(c.after, redact));   // what is forgotten is named without values
     out.set("sensitive_values", sensitive_json(c.after));
     resources.push_back(std::move(out));
   }
@@ -351,7 +345,7 @@ json::Value plan_document(const PlanData& plan, bool redact) {
     one.set("actions", action_json(o.action));
     one.set("before", known_json(o.before, redact));
     if (o.action == Action::kDelete || o.after.is_wholly_known() || o.after.is_known()) one.set("after", known_json(o.after, redact));
-    one.set("after_unknown", unknown_json(o.after));
+    one.set("after_unknown", o.after.is_wholly_known() ? json::Value(false) : unknown_json(o.after));
     one.set("before_sensitive", o.before_sensitive || (o.action == Action::kCreate && o.sensitive));
     one.set("after_sensitive", o.sensitive || (o.action == Action::kDelete && o.before_sensitive));
     outputs.set(name, std::move(one));

@@ -11,8 +11,9 @@ Planner::Planner(const EngineOptions& options, const PlanRequest& request, const
     : options_(options), request_(request), config_(config), sink_(sink), stop_(stop), providers_(options, config, stop) {}
 
 void Planner::fail(const std::string& object, const std::string& what) {
+  const std::string text = evaluation_ ? evaluation_->without_secrets(what) : what;
   std::lock_guard lock(mutex_);
-  problems_.push_back(object.empty() ? what : object + ": " + what);
+  problems_.push_back(object.empty() ? text : object + ": " + text);
 }
 
 void Planner::add_change(Change change) {
@@ -179,6 +180,7 @@ Result<Value> Planner::refresh_object(Provider& provider, const std::string& ref
     }
   }
   ENGENHO_ASSIGN(const Value before, decode_object(provider, address.resource.type, false, object));
+  evaluation_->learn(before);
   const ResourceSchema& schema = provider.schema().resources.find(address.resource.type)->second;
   Value after = before;
   std::string private_data = object.private_data;
@@ -264,6 +266,8 @@ bool Planner::plan_delete(Provider& provider, const std::string& reference, cons
     }
     change.private_data = planned.private_data;
   }
+  // The configuration of providers may still read it.
+  if (plan_.destroy && deposed.empty()) evaluation_->set_instance(address, *before);
   add_change(std::move(change));
   return true;
 }
@@ -341,6 +345,7 @@ bool Planner::plan_managed(const ResourceConfig& resource, Provider& provider, c
   for (const std::string& rule : evaluation_->failed_rules(resource.lifecycle.preconditions, scope)) return failed("resource precondition failed: " + rule);
   auto config = evaluate_config(schema.block, resource, scope);
   if (!config) return failed(config.error().message());
+  evaluation_->learn(mark_paths(mark_by_schema(config->value, schema.block), config->sensitive));
   Diagnostics d;
   provider.validate_resource(resource.address.type, false, config->value, d);
   std::vector<Message> warnings;
@@ -417,6 +422,7 @@ bool Planner::plan_data(const ResourceConfig& resource, Provider& provider, cons
   for (const std::string& rule : evaluation_->failed_rules(resource.lifecycle.preconditions, scope)) return failed("resource precondition failed: " + rule);
   auto config = evaluate_config(schema.block, resource, scope);
   if (!config) return failed(config.error().message());
+  evaluation_->learn(mark_paths(mark_by_schema(config->value, schema.block), config->sensitive));
   Diagnostics d;
   provider.validate_resource(resource.address.type, true, config->value, d);
   if (has_errors(d)) return failed(error_text(d));
@@ -500,6 +506,13 @@ bool Planner::plan_resource(const ResourceConfig& resource) {
       std::lock_guard lock(mutex_);
       auto at = plan_.refreshed.resources.find(resource.address);
       if (at == plan_.refreshed.resources.end()) return true;
+      Expansion as_stored;
+      for (const auto& [key, instance] : at->second.instances) {
+        as_stored.mode = std::holds_alternative<int64_t>(key) ? Expansion::Mode::kCount : std::holds_alternative<std::string>(key) ? Expansion::Mode::kEach : Expansion::Mode::kSingle;
+        as_stored.keys.push_back(key);
+      }
+      plan_.expansions[resource.address] = as_stored;
+      evaluation_->set_expansion(resource.address, as_stored);
       for (const auto& [key, instance] : at->second.instances) {
         const InstanceAddress address{resource.address, key};
         if (!target_instances_.empty() && targets_ && targets_->contains(resource.address) && !target_instances_.contains(address) &&
@@ -568,12 +581,12 @@ bool Planner::plan_orphans(const ResourceAddress& resource) {
   std::atomic<bool> good{true};
   parallel_for(objects.size(), parallelism(reference), [&](size_t i) {
     const auto& [address, deposed] = objects[i];
-    if (!plan_delete(**provider, reference, address, deposed, deposed.empty() ? "delete_because_no_resource_config" : "", nullptr)) good = false;
+    if (!plan_delete(**provider, reference, address, deposed, deposed.empty() && !plan_.destroy ? "delete_because_no_resource_config" : "", nullptr)) good = false;
   });
   if (forget) {
     std::lock_guard lock(mutex_);
     for (Change& c : plan_.changes) {
-      if (c.address.resource == resource && c.action == Action::kDelete) c.action = Action::kForget, c.reason.clear();
+      if (c.address.resource == resource && c.action == Action::kDelete) c.action = Action::kForget;
     }
   }
   return good;
@@ -619,9 +632,8 @@ void Planner::plan_outputs() {
     if (exists && wanted) {
       change.action = change.after.is_wholly_known() && change.after.unmarked_deep().equals(change.before.unmarked_deep()) && change.sensitive == change.before_sensitive ? Action::kNoop : Action::kUpdate;
     } else {
-      change.action = wanted ? Action::kCreate : Action::kDelete;
+      change.action = !wanted ? Action::kDelete : change.after.is_null() ? Action::kNoop : Action::kCreate;   // null is as good as absent
     }
-    if (!exists && wanted && change.after.is_null()) continue;   // nothing to say: null is as good as absent
     if (!exists && !wanted) continue;
     plan_.outputs.emplace(name, std::move(change));
   }
@@ -686,6 +698,7 @@ Result<PlanData> Planner::run(State stored, std::map<std::string, Value> variabl
     std::sort(problems_.begin(), problems_.end());
     return err(bad_request(join(problems_, "\n")));
   }
+  for (Message& m : plan_.messages) m.summary = evaluation_->without_secrets(m.summary), m.detail = evaluation_->without_secrets(m.detail);
   plan_.refreshed.prune();
   plan_.state_changed = !plan_.refreshed.same_content(stored);
   auto by_address = [](const Change& a, const Change& b) { return std::tie(a.address, a.deposed) < std::tie(b.address, b.deposed); };

@@ -81,13 +81,14 @@ Status ProviderSet::configure(const std::string& reference, const Evaluation& ev
     const std::string where = block != nullptr ? "provider." + block->key() : "provider." + parsed.first.substr(parsed.first.rfind('/') + 1);
     auto value = decode_body(provider->schema().provider, block != nullptr ? block->body : json::Value(json::Object()), Evaluation::InstanceScope(evaluation));
     if (!value) return value.error().with_context(where);
+    evaluation.learn(mark_by_schema(*value, provider->schema().provider));
     Diagnostics d;
     Value prepared = provider->validate_config(value->unmarked_deep(), d);
     if (!has_errors(d)) provider->configure(prepared, d);
     for (const Diagnostic& one : d) {
       if (!one.error) warnings.push_back({false, where, one.summary, one.detail});
     }
-    if (has_errors(d)) return bad_request(where + ": " + error_text(d));
+    if (has_errors(d)) return bad_request(where + ": " + evaluation.without_secrets(error_text(d)));
     e.configured = true;
     return {};
   };

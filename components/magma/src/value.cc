@@ -243,10 +243,12 @@ bool set_less(const Value& a, const Value& b) {
   return x < y;
 }
 
+bool fits_int64(Number number) { return number == std::trunc(number) && number >= -9223372036854775808.0L && number < 9223372036854775808.0L; }
+
 std::string number_to_string(Number number) {
   if (std::isinf(number)) return number < 0 ? "-Inf" : "Inf";
   char buffer[64];
-  if (number == std::trunc(number) && std::fabs(number) < 1e18L) {
+  if (fits_int64(number)) {
     std::snprintf(buffer, sizeof buffer, "%.0Lf", number);
     return number == 0 ? "0" : buffer;
   }

@@ -90,6 +90,7 @@ bool set_less(const Value& a, const Value& b);
 
 std::string number_to_string(Number number);          // decimal, without exponent
 bool parse_number(std::string_view text, Number& out);
+bool fits_int64(Number number);                       // a whole number, and in range
 
 // Type conversion as Terraform does it for arguments: primitives through their text, tuples to lists, objects to maps, missing
 // optional attributes to null. Errors (BadRequest) say what is required and where: `.a[0]: a number is required`.

@@ -10,7 +10,7 @@ using Kind = Type::Kind;
 namespace {
 
 json::Value number_json(Number number) {
-  if (number == std::trunc(number) && std::fabs(number) <= 9.2e18L) return static_cast<int64_t>(number);
+  if (fits_int64(number)) return static_cast<int64_t>(number);
   return static_cast<double>(number);
 }
 
