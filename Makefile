@@ -16,6 +16,7 @@ soak:
 bench: build
 	sh cmake/install_packages bench
 	sh conformance/bench
+	sh bench/datastore/run
 format:
 	sh cmake/install_packages format
 	git ls-files 'components/*.h' 'components/*.cc' | xargs clang-format -i
