@@ -18,6 +18,7 @@
 #include <thread>
 
 #include "engenho/base/bytes.h"
+#include "lean_client.h"
 #include "peer.h"
 
 extern "C" const char* malloc_conf = "narenas:4,dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:false";
@@ -49,70 +50,6 @@ void record(const std::string& peer, const std::string& name, const std::string&
   }
   rows.push_back({name, unit, higher, {{peer, value}}});
 }
-
-// Keeps `in_flight` calls of one kind under way over a few connections until `count` have ended.
-template <typename Request, typename Response, typename Start>
-class Load {
- public:
-  Load(const std::vector<std::unique_ptr<pb::KV::Stub>>& stubs, Start start, std::function<void(Request&, uint64_t)> fill, uint64_t count)
-      : stubs_(stubs), start_(start), fill_(std::move(fill)), count_(count) {}
-
-  // Calls a second.
-  double run(int in_flight) {
-    const auto began = Clock::now();
-    slots_.resize(static_cast<size_t>(in_flight));
-    live_ = in_flight;
-    for (int i = 0; i < in_flight; ++i) {
-      slots_[static_cast<size_t>(i)] = std::make_unique<Slot>();
-      slots_[static_cast<size_t>(i)]->stub = stubs_[static_cast<size_t>(i) % stubs_.size()].get();
-      next(*slots_[static_cast<size_t>(i)]);
-    }
-    std::unique_lock lock(mutex_);
-    ended_.wait(lock, [&] { return live_ == 0; });
-    if (!error_.empty()) std::cerr << "  FAILED: " << error_ << "\n";
-    return static_cast<double>(count_) / seconds_since(began);
-  }
-
- private:
-  struct Slot {
-    pb::KV::Stub* stub;
-    std::unique_ptr<grpc::ClientContext> context;
-    Request request;
-    Response response;
-  };
-  void next(Slot& slot) {
-    const uint64_t i = given_.fetch_add(1);
-    if (i >= count_) {
-      std::lock_guard lock(mutex_);
-      if (--live_ == 0) ended_.notify_one();
-      return;
-    }
-    slot.context = std::make_unique<grpc::ClientContext>();
-    fill_(slot.request, i);
-    start_(slot.stub, slot.context.get(), &slot.request, &slot.response, [this, &slot](grpc::Status status) {
-      if (!status.ok()) {
-        std::lock_guard lock(mutex_);
-        error_ = status.error_message();
-      }
-      next(slot);
-    });
-  }
-
-  const std::vector<std::unique_ptr<pb::KV::Stub>>& stubs_;
-  Start start_;
-  std::function<void(Request&, uint64_t)> fill_;
-  const uint64_t count_;
-  std::atomic<uint64_t> given_{0};
-  std::vector<std::unique_ptr<Slot>> slots_;
-  std::mutex mutex_;
-  std::condition_variable ended_;
-  int live_ = 0;
-  std::string error_;
-};
-
-const auto start_put = [](pb::KV::Stub* stub, auto... rest) { stub->async()->Put(rest...); };
-const auto start_range = [](pb::KV::Stub* stub, auto... rest) { stub->async()->Range(rest...); };
-const auto start_txn = [](pb::KV::Stub* stub, auto... rest) { stub->async()->Txn(rest...); };
 
 // Not to be compressed to nothing: what a datastore holds is text with names and ids.
 std::string value_of(uint64_t seed, size_t size) {
@@ -162,17 +99,6 @@ double disk_mb(const std::string& dir) {
     if (::lstat(entry.path().c_str(), &have) == 0 && S_ISREG(have.st_mode)) blocks += static_cast<double>(have.st_blocks);
   }
   return blocks * 512 / 1048576;
-}
-
-std::vector<std::unique_ptr<pb::KV::Stub>> connect(const Peer& peer, int count) {
-  std::vector<std::unique_ptr<pb::KV::Stub>> stubs;
-  for (int i = 0; i < count; ++i) {
-    grpc::ChannelArguments arguments;
-    arguments.SetMaxReceiveMessageSize(-1);
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a connection of its own
-    stubs.push_back(pb::KV::NewStub(grpc::CreateCustomChannel(peer.address, grpc::InsecureChannelCredentials(), arguments)));
-  }
-  return stubs;
 }
 
 // One write at a time, each delivered to all watchers before the next: deliveries a second.
@@ -232,25 +158,30 @@ class Bench {
   int run() {
     for (Peer& peer : peers_) {
       if (Status status = start_peer(peer); !status.ok()) return fail(status);
-      stubs_.push_back(connect(peer, kConnections));
+      clients_.push_back(connect(peer));
     }
-    using Put = Load<pb::PutRequest, pb::PutResponse, decltype(start_put)>;
-    using Range = Load<pb::RangeRequest, pb::RangeResponse, decltype(start_range)>;
-    using Txn = Load<pb::TxnRequest, pb::TxnResponse, decltype(start_txn)>;
     const auto put = [this](size_t peer, uint64_t count, int in_flight, size_t size) {
       const uint64_t base = base_;
-      return Put(stubs_[peer], start_put, [base, size](pb::PutRequest& request, uint64_t i) {
+      return clients_[peer]->run("/etcdserverpb.KV/Put", count, in_flight, [base, size](uint64_t i) {
+        pb::PutRequest request;
         request.set_key(key_of(base + i));
         request.set_value(value_of(base + i, size));
-      }, count).run(in_flight);
+        return request.SerializeAsString();
+      });
     };
-    const auto one = [](pb::RangeRequest& request, uint64_t i) { request.set_key(key_of(10'000'000 + i * 7919 % 20000)); };
-    const auto many = [](pb::RangeRequest& request, uint64_t) {
+    const auto one = [](uint64_t i) {
+      pb::RangeRequest request;
+      request.set_key(key_of(10'000'000 + i * 7919 % 20000));
+      return request.SerializeAsString();
+    };
+    const auto many = [](uint64_t) {
+      pb::RangeRequest request;
       request.set_key(key_of(10'000'000));
       request.set_range_end(key_of(10'010'000));
+      return request.SerializeAsString();
     };
-    const auto create = [this](pb::TxnRequest& request, uint64_t i) {
-      request.Clear();
+    const auto create = [this](uint64_t i) {
+      pb::TxnRequest request;
       const std::string key = key_of(base_ + i);
       pb::Compare* compare = request.add_compare();
       compare->set_key(key);
@@ -260,14 +191,19 @@ class Bench {
       put->set_key(key);
       put->set_value(value_of(i, 1024));
       request.add_failure()->mutable_request_range()->set_key(key);
+      return request.SerializeAsString();
+    };
+    const auto range = [this](size_t peer, uint64_t count, int in_flight, const std::function<std::string(uint64_t)>& message) {
+      return clients_[peer]->run("/etcdserverpb.KV/Range", count, in_flight, message);
     };
     turns("put of 1 KB, 128 in flight", "/s", [&](size_t peer) { return put(peer, 20000, 128, 1024); }, 20000);
     turns("put of 1 KB, 1 in flight", "/s", [&](size_t peer) { return put(peer, 1500, 1, 1024); }, 1500);
-    turns("range of one key, 1 in flight", "/s", [&](size_t peer) { return Range(stubs_[peer], start_range, one, 8000).run(1); }, 8000);
-    turns("range of one key, 128 in flight", "/s", [&](size_t peer) { return Range(stubs_[peer], start_range, one, 60000).run(128); }, 60000);
-    turns("range of 10,000 keys (11 MB)", "/s", [&](size_t peer) { return Range(stubs_[peer], start_range, many, 20).run(2); }, 20);
-    turns("txn: create if absent, 128 in flight", "/s", [&](size_t peer) { return Txn(stubs_[peer], start_txn, create, 20000).run(128); }, 20000);
-    turns("watch: deliveries to 1,000 watchers", "/s", [&](size_t peer) { return fan_out(peers_[peer], *stubs_[peer][0], 1000, 100); }, 100'000);
+    turns("range of one key, 1 in flight", "/s", [&](size_t peer) { return range(peer, 10000, 1, one); }, 10000);
+    turns("range of one key, 128 in flight", "/s", [&](size_t peer) { return range(peer, 60000, 128, one); }, 60000);
+    turns("range of 10,000 keys (11 MB)", "/s", [&](size_t peer) { return range(peer, 30, 2, many); }, 30);
+    turns("txn: create if absent, 128 in flight", "/s",
+          [&](size_t peer) { return clients_[peer]->run("/etcdserverpb.KV/Txn", 20000, 128, create); }, 20000);
+    turns("watch: deliveries to 1,000 watchers", "/s", [&](size_t peer) { return fan_out(peers_[peer], *peers_[peer].kv, 1000, 100); }, 100'000);
 
     for (size_t peer = 0; peer < peers_.size(); ++peer) {
       const uint64_t have = base_ - 10'000'000;
@@ -288,6 +224,11 @@ class Bench {
   }
 
  private:
+  static std::unique_ptr<bench::LeanClient> connect(const Peer& peer) {
+    int64_t port = 0;
+    parse_int(peer.address.substr(peer.address.rfind(':') + 1), port);
+    return std::make_unique<bench::LeanClient>(static_cast<uint16_t>(port), kConnections);
+  }
   static int fail(const Status& status) {
     std::cerr << "bench_datastore: " << status.message() << "\n";
     return 2;
@@ -311,7 +252,7 @@ class Bench {
   std::vector<Peer> peers_;
   const std::string dir_;
   const uint64_t keys_;
-  std::vector<std::vector<std::unique_ptr<pb::KV::Stub>>> stubs_;
+  std::vector<std::unique_ptr<bench::LeanClient>> clients_;
   uint64_t base_ = 10'000'000;
 };
 
