@@ -66,7 +66,7 @@ class SnapshotStream final : public rpc::BidiReactor<pb::SnapshotRequest, pb::Sn
   engenho::Status build() {
     std::error_code error;
     const std::string dir = context_.options.scratch_dir.empty() ? std::filesystem::temp_directory_path(error).string() : context_.options.scratch_dir;
-    const std::string path = dir + "/.snapshot-" + random_name_suffix(8);
+    const std::string path = dir + "/" + kScratchPrefix + random_name_suffix(8);
     ENGENHO_ASSIGN_OR_RETURN(const SnapshotInfo info, write_snapshot(context_.store, path));
     fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     const int failed = errno;

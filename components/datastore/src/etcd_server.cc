@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 
 #include "engenho/base/bytes.h"
 #include "engenho/base/fs.h"
@@ -66,6 +67,14 @@ std::string process_memory() {
          "process_resident_memory_bytes " + std::to_string(pages * ::sysconf(_SC_PAGESIZE)) + "\n";
 }
 
+// What a server that was killed has left of snapshots that it was building.
+void remove_leftovers(const std::string& dir) {
+  std::error_code error;
+  if (dir.empty()) return;
+  for (std::filesystem::directory_iterator it(dir, error), end; !error && it != end; it.increment(error))
+    if (it->path().filename().string().starts_with(kScratchPrefix)) ::unlink(it->path().c_str());
+}
+
 http::Limits limits() {
   http::Limits limits;
   limits.max_streams = 4096;
@@ -91,6 +100,7 @@ Result<std::unique_ptr<EtcdServer>> EtcdServer::start(Store& store, Options opti
   context.cluster_id = status.cluster_id;
   context.member_id = status.member_id;
   context.options = std::move(options);
+  remove_leftovers(context.options.scratch_dir);
 
   impl->router = std::make_shared<rpc::Router>(context.options.max_request_bytes);
   rpc::Router& router = *impl->router;

@@ -17,6 +17,8 @@ namespace engenho::datastore {
 // The etcd release whose API this is. Clients decide by it what they may ask for (progress requests need 3.4.25 or 3.5.8).
 inline constexpr const char* kApiVersion = "3.5.21";
 
+inline constexpr const char* kScratchPrefix = ".snapshot-";  // of files in Options::scratch_dir
+
 struct EtcdContext {
   Store& store;
   EtcdServer::Options options;

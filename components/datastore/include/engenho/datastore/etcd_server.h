@@ -24,7 +24,7 @@ class EtcdServer {
     std::string certificate_pem, key_pem;
     std::string client_ca_pem;   // a client without a certificate of this authority is not let in
     std::string member_name = "engenho";
-    std::string scratch_dir;     // where a snapshot that a client asks for is built; empty: the system's for temporary files
+    std::string scratch_dir;     // where a snapshot that a client asks for is built, of this server alone; empty: the system's for temporary files
   size_t max_request_bytes = 2 << 20;
     size_t max_watches = 10000;                           // all connections together
     std::chrono::milliseconds progress_interval = std::chrono::minutes(10);  // for watches with progress_notify
