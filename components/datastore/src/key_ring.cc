@@ -1,70 +1,26 @@
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 #include <mutex>
-#include <optional>
 
 #include "engenho/base/bytes.h"
 #include "engenho/base/fs.h"
 #include "engenho/base/random.h"
 #include "engenho/datastore/encryption.h"
+#include "engenho/pki/aead.h"
 
 namespace engenho::datastore {
 
 namespace {
 
 constexpr std::string_view kMark = "k8s:enc:aesgcm:v1:", kAnyMark = "k8s:enc:";
-constexpr size_t kKeyBytes = 32, kNonceBytes = 12, kTagBytes = 16;
 
 struct Key {
   std::string name, bytes;
 };
 
-struct CipherContext {
-  EVP_CIPHER_CTX* ctx = EVP_CIPHER_CTX_new();
-  ~CipherContext() { EVP_CIPHER_CTX_free(ctx); }
-};
-
-unsigned char* mutable_bytes(std::string& text) { return reinterpret_cast<unsigned char*>(text.data()); }
-const unsigned char* bytes(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
-
-Result<std::string> seal(const Key& key, std::string_view authenticated, std::string_view value) {
-  CipherContext cipher;
-  const std::string nonce = random_bytes(kNonceBytes);
-  std::string out = std::string(kMark) + key.name + ":" + nonce;
-  const size_t head = out.size();
-  out.resize(head + value.size() + kTagBytes);
-  int length = 0, more = 0;
-  const bool good = EVP_EncryptInit_ex(cipher.ctx, EVP_aes_256_gcm(), nullptr, bytes(key.bytes), bytes(nonce)) == 1 &&
-                    EVP_EncryptUpdate(cipher.ctx, nullptr, &length, bytes(authenticated), static_cast<int>(authenticated.size())) == 1 &&
-                    EVP_EncryptUpdate(cipher.ctx, mutable_bytes(out) + head, &length, bytes(value), static_cast<int>(value.size())) == 1 &&
-                    EVP_EncryptFinal_ex(cipher.ctx, mutable_bytes(out) + head + length, &more) == 1 &&
-                    EVP_CIPHER_CTX_ctrl(cipher.ctx, EVP_CTRL_GCM_GET_TAG, kTagBytes, mutable_bytes(out) + head + value.size()) == 1;
-  if (!good) return err(internal_error("AES-GCM failed"));
-  return out;
-}
-
-// Nothing when the tag does not fit.
-std::optional<std::string> unseal(const Key& key, std::string_view authenticated, std::string_view sealed) {
-  if (sealed.size() < kNonceBytes + kTagBytes) return std::nullopt;
-  const std::string_view nonce = sealed.substr(0, kNonceBytes);
-  std::string tag(sealed.substr(sealed.size() - kTagBytes));
-  const std::string_view text = sealed.substr(kNonceBytes, sealed.size() - kNonceBytes - kTagBytes);
-  CipherContext cipher;
-  std::string out(text.size(), '\0');
-  int length = 0, more = 0;
-  const bool good = EVP_DecryptInit_ex(cipher.ctx, EVP_aes_256_gcm(), nullptr, bytes(key.bytes), bytes(nonce)) == 1 &&
-                    EVP_DecryptUpdate(cipher.ctx, nullptr, &length, bytes(authenticated), static_cast<int>(authenticated.size())) == 1 &&
-                    EVP_DecryptUpdate(cipher.ctx, mutable_bytes(out), &length, bytes(text), static_cast<int>(text.size())) == 1 &&
-                    EVP_CIPHER_CTX_ctrl(cipher.ctx, EVP_CTRL_GCM_SET_TAG, kTagBytes, tag.data()) == 1 &&
-                    EVP_DecryptFinal_ex(cipher.ctx, mutable_bytes(out) + length, &more) == 1;
-  if (!good) return std::nullopt;
-  return out;
-}
-
-Key new_key() { return {"key" + random_name_suffix(8), random_bytes(kKeyBytes)}; }
+Key new_key() { return {"key" + random_name_suffix(8), random_bytes(pki::kAeadKeyBytes)}; }
 
 }  // namespace
 
@@ -85,7 +41,7 @@ struct KeyRing::State {
       if (line.empty() || line.starts_with("#")) continue;
       const auto parts = split(line, ' ');
       auto decoded = parts.size() == 2 ? base64_decode(parts[1]) : Result<std::string>(err(bad_request("")));
-      if (!decoded || decoded->size() != kKeyBytes || parts[0].empty() || parts[0].find(':') != std::string_view::npos)
+      if (!decoded || decoded->size() != pki::kAeadKeyBytes || parts[0].empty() || parts[0].find(':') != std::string_view::npos)
         return bad_request(path + ": line " + std::to_string(read.size() + 1) + " is not a name and 32 bytes in base64");
       read.push_back({std::string(parts[0]), std::move(*decoded)});
     }
@@ -154,7 +110,7 @@ Result<std::string> KeyRing::encrypt(std::string_view store_key, std::string_vie
     state_->refresh();
     key = state_->keys.front();
   }
-  return seal(key, store_key, value);
+  return std::string(kMark) + key.name + ":" + pki::aead_seal(key.bytes, store_key, value);
 }
 
 Result<std::string> KeyRing::decrypt(std::string_view store_key, std::string_view value, bool* old) {
@@ -183,7 +139,7 @@ Result<std::string> KeyRing::decrypt(std::string_view store_key, std::string_vie
                                   state_->path + " does not hold"));
     }
   }
-  auto plain = unseal(key, store_key, value.substr(colon + 1));
+  auto plain = pki::aead_open(key.bytes, store_key, value.substr(colon + 1));
   if (!plain) return err(internal_error("the value of " + std::string(store_key) + " was changed, or belongs to another key: it does not decrypt"));
   return std::move(*plain);
 }

@@ -1,5 +1,6 @@
 #include "engenho/pki/seal.h"
 
+#include "engenho/pki/aead.h"
 #include "engenho/testing/catch.h"
 
 using namespace engenho;
@@ -13,7 +14,22 @@ TEST_CASE("what is sealed opens with its passphrase only, and not once a bit has
   std::string changed = sealed;
   changed[changed.size() / 2] = changed[changed.size() / 2] == 'A' ? 'B' : 'A';
   CHECK_FALSE(pki::unseal(changed, "correct horse"));
-  CHECK(pki::unseal(sealed.substr(0, 30), "correct horse").error().code() == 400);
+  CHECK(pki::unseal(sealed.substr(0, 20), "correct horse").error().code() == 400);
   CHECK(pki::unseal("", "correct horse").error().code() == 400);
   CHECK(pki::unseal(pki::seal("", "p"), "p").value().empty());
+}
+
+TEST_CASE("AES-GCM opens with the same key and the same authenticated text only") {
+  const std::string key(pki::kAeadKeyBytes, 'k'), other(pki::kAeadKeyBytes, 'o');
+  const std::string sealed = pki::aead_seal(key, "where", "what");
+  CHECK(sealed.size() == 12 + 4 + 16);
+  CHECK(pki::aead_open(key, "where", sealed) == "what");
+  CHECK_FALSE(pki::aead_open(other, "where", sealed));
+  CHECK_FALSE(pki::aead_open(key, "elsewhere", sealed));
+  CHECK_FALSE(pki::aead_open(key, "where", sealed.substr(0, 20)));
+  for (size_t i = 0; i < sealed.size(); ++i) {
+    std::string changed = sealed;
+    changed[i] = static_cast<char>(changed[i] ^ 1);
+    CHECK_FALSE(pki::aead_open(key, "where", changed));
+  }
 }
