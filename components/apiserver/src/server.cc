@@ -1,7 +1,5 @@
 #include "engenho/apiserver/server.h"
 
-#include <arpa/inet.h>
-
 #include <atomic>
 
 #include "admission_plugins.h"
@@ -15,6 +13,7 @@
 #include "encode.h"
 #include "endpoint_keeper.h"
 #include "engenho/base/bytes.h"
+#include "engenho/base/ipv4.h"
 #include "engenho/base/log.h"
 #include "engenho/base/metrics.h"
 #include "engenho/base/random.h"
@@ -29,16 +28,6 @@
 namespace engenho::apiserver {
 
 namespace {
-
-// The n-th address of an IPv4 range.
-std::string address_in(const std::string& cidr, uint32_t n) {
-  in_addr a{};
-  inet_pton(AF_INET, cidr.substr(0, cidr.find('/')).c_str(), &a);
-  a.s_addr = htonl(ntohl(a.s_addr) + n);
-  char text[INET_ADDRSTRLEN];
-  inet_ntop(AF_INET, &a, text, sizeof text);
-  return text;
-}
 
 Authenticator::Options authenticator_options(const Options& options) {
   Authenticator::Options out;
@@ -142,7 +131,9 @@ Status ApiServer::start() {
   ENGENHO_RETURN_IF_ERROR(impl_->hub.start());
   BootstrapOptions options;
   options.service_cidr = impl_->options.service_cidr;
-  options.service_address = address_in(impl_->options.service_cidr, 1);
+  const auto services = parse_ipv4_range(impl_->options.service_cidr);
+  if (!services) return bad_request("service-cidr: invalid value \"" + impl_->options.service_cidr + "\": expected an IPv4 range such as 10.43.0.0/16");
+  options.service_address = ipv4_text(services->first + 1);
   options.advertise_port = impl_->options.advertise_port;
   ENGENHO_RETURN_IF_ERROR(bootstrap(impl_->rest, options));
   ENGENHO_RETURN_IF_ERROR(impl_->endpoints.start());

@@ -1,8 +1,7 @@
 #include "service_allocator.h"
 
-#include <arpa/inet.h>
-
 #include "engenho/base/bytes.h"
+#include "engenho/base/ipv4.h"
 #include "engenho/base/random.h"
 #include "engenho/schema/api_errors.h"
 
@@ -14,8 +13,7 @@ using json::Value;
 
 class ServiceAllocator final : public WriteHook {
  public:
-  ServiceAllocator(uint32_t network, int bits, int first_port, int last_port)
-      : network_(network), size_(bits >= 32 ? 1 : uint64_t{1} << (32 - bits)), first_port_(first_port), last_port_(last_port) {}
+  ServiceAllocator(const Ipv4Range& range, int first_port, int last_port) : range_(range), first_port_(first_port), last_port_(last_port) {}
 
   void follow(Cacher& services) {
     services.on_change([this](const CacheEvent& e) {
@@ -65,11 +63,10 @@ class ServiceAllocator final : public WriteHook {
                         "Internal error occurred: failed to allocate a serviceIP: range is full");
         }
       } else if (ip != "None") {
-        in_addr address{};
-        const bool valid = inet_pton(AF_INET, ip.c_str(), &address) == 1;
-        const uint32_t host = ntohl(address.s_addr);
+        const auto address = parse_ipv4(ip);
+        const bool valid = address.has_value();
         auto owner = owners_.find("ip:" + ip);
-        if (valid && (host < network_ || host >= network_ + size_)) {
+        if (valid && !range_.contains(*address)) {
           errors.invalid("spec.clusterIPs", json::Array{ip},
                          "failed to allocate IP " + ip + ": the provided network does not match the current range");
         } else if (valid && owner != owners_.end() && owner->second != uid) {
@@ -178,17 +175,15 @@ class ServiceAllocator final : public WriteHook {
   }
   // The first addresses of the range are left for those who ask for one: .1 is the API server, .10 DNS.
   std::string pick_ip(const std::string& uid) {
-    const uint64_t reserved = std::min<uint64_t>(std::max<uint64_t>(16, size_ / 16), 256);
+    const uint64_t size = range_.size(), reserved = std::min<uint64_t>(std::max<uint64_t>(16, size / 16), 256);
     for (int pass = 0; pass < 2; ++pass) {
-      const uint64_t from = pass == 0 && size_ > reserved ? reserved : 1;
-      const uint64_t to = size_ - 1;  // broadcast
+      const uint64_t from = pass == 0 && size > reserved ? reserved : 1;
+      const uint64_t to = size - 1;  // broadcast
       if (to <= from) continue;
       const uint64_t start = random_u64() % (to - from);
       for (uint64_t i = 0; i < to - from; ++i) {
-        in_addr address{htonl(static_cast<uint32_t>(network_ + from + (start + i) % (to - from)))};
-        char text[INET_ADDRSTRLEN];
-        inet_ntop(AF_INET, &address, text, sizeof text);
-        const std::string k = std::string("ip:") + text;
+        const std::string text = ipv4_text(range_.first + static_cast<Ipv4>(from + (start + i) % (to - from)));
+        const std::string k = "ip:" + text;
         if (owners_.contains(k)) continue;
         owners_[k] = uid;
         return text;
@@ -209,8 +204,7 @@ class ServiceAllocator final : public WriteHook {
     return 0;
   }
 
-  const uint32_t network_;
-  const uint64_t size_;
+  const Ipv4Range range_;
   const int first_port_, last_port_;
   std::mutex mutex_;
   std::map<std::string, std::string> owners_;  // "ip:10.43.0.1" or "port:30000" -> uid of the service
@@ -221,15 +215,11 @@ class ServiceAllocator final : public WriteHook {
 Result<std::unique_ptr<WriteHook>> make_service_allocator(Hub& hub, ResourceTable& resources, const std::string& cidr, int first_port,
                                                           int last_port) {
   (void)hub;
-  const size_t slash = cidr.find('/');
-  in_addr address{};
-  int64_t bits = 0;
-  if (slash == std::string::npos || inet_pton(AF_INET, cidr.substr(0, slash).c_str(), &address) != 1 ||
-      !parse_int(std::string_view(cidr).substr(slash + 1), bits) || bits < 8 || bits > 30) {
+  const auto range = parse_ipv4_range(cidr);
+  if (!range || range->bits < 8 || range->bits > 30) {
     return err(bad_request("service-cidr: invalid value \"" + cidr + "\": expected an IPv4 range such as 10.43.0.0/16"));
   }
-  const uint32_t mask = ~uint32_t{0} << (32 - bits);
-  auto out = std::make_unique<ServiceAllocator>(ntohl(address.s_addr) & mask, static_cast<int>(bits), first_port, last_port);
+  auto out = std::make_unique<ServiceAllocator>(*range, first_port, last_port);
   out->follow(*resources.find("", "v1", "services")->cacher);
   return out;
 }

@@ -1,6 +1,5 @@
 #include "ipam.h"
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +10,7 @@
 
 #include "engenho/base/bytes.h"
 #include "engenho/base/fs.h"
+#include "engenho/base/ipv4.h"
 
 namespace engenho::cni {
 
@@ -33,25 +33,18 @@ class Lock {
   int fd_;
 };
 
-bool parse_address(const std::string& text, uint32_t& out) {
-  in_addr a{};
-  if (inet_pton(AF_INET, text.c_str(), &a) != 1) return false;
-  out = ntohl(a.s_addr);
-  return true;
-}
-
 // What is reserved, by address. A file that is empty (a crash between create and write) belongs to nobody and is removed.
 std::map<uint32_t, std::string> load(const std::string& directory) {
   std::map<uint32_t, std::string> out;
   DIR* dir = opendir(directory.c_str());
   if (dir == nullptr) return out;
   while (const dirent* entry = readdir(dir)) {
-    uint32_t address = 0;
-    if (!parse_address(entry->d_name, address)) continue;
+    const auto address = parse_ipv4(entry->d_name);
+    if (!address) continue;
     const std::string path = directory + "/" + entry->d_name;
     auto owner = read_file(path);
     if (owner && owner->empty()) unlink(path.c_str());
-    else out[address] = owner ? *owner : "?";
+    else out[*address] = owner ? *owner : "?";
   }
   closedir(dir);
   return out;
@@ -59,22 +52,12 @@ std::map<uint32_t, std::string> load(const std::string& directory) {
 
 }  // namespace
 
-std::string address_text(uint32_t address) {
-  in_addr a{htonl(address)};
-  char text[INET_ADDRSTRLEN];
-  return inet_ntop(AF_INET, &a, text, sizeof text);
-}
-
 Result<Subnet> parse_subnet(const std::string& text) {
-  const size_t slash = text.find('/');
+  const auto range = parse_ipv4_range(text);
+  if (!range || range->bits < 8 || range->bits > 30) return err(bad_request("invalid subnet \"" + text + "\": expected an IPv4 range with a prefix of 8 to 30"));
   Subnet out;
-  int64_t prefix = 0;
-  if (slash == std::string::npos || !parse_address(text.substr(0, slash), out.base) ||
-      !parse_int(std::string_view(text).substr(slash + 1), prefix) || prefix < 8 || prefix > 30) {
-    return err(bad_request("invalid subnet \"" + text + "\": expected an IPv4 range with a prefix of 8 to 30"));
-  }
-  out.prefix = static_cast<int>(prefix);
-  out.base &= ~0u << (32 - out.prefix);
+  out.base = range->first;
+  out.prefix = range->bits;
   return out;
 }
 
@@ -87,17 +70,17 @@ Result<uint32_t> Ipam::reserve(const std::string& owner) {
     if (who == owner && address >= subnet_.base && address <= subnet_.last()) return address;
   }
   uint32_t last = subnet_.gateway();
-  if (auto text = read_file(directory_ + "/last_reserved")) parse_address(*text, last);
+  if (auto text = read_file(directory_ + "/last_reserved")) last = parse_ipv4(*text).value_or(last);
   if (last < subnet_.gateway() || last >= subnet_.last()) last = subnet_.gateway();
   const uint32_t first = subnet_.gateway() + 1, end = subnet_.last();
   for (uint32_t i = 0; i < end - first; ++i) {
     const uint32_t candidate = first + (last + 1 - first + i) % (end - first);
     if (reserved.contains(candidate)) continue;
-    ENGENHO_TRY(write_file_atomic(directory_ + "/" + address_text(candidate), owner, 0600));
-    ENGENHO_TRY(write_file_atomic(directory_ + "/last_reserved", address_text(candidate), 0600));
+    ENGENHO_TRY(write_file_atomic(directory_ + "/" + ipv4_text(candidate), owner, 0600));
+    ENGENHO_TRY(write_file_atomic(directory_ + "/last_reserved", ipv4_text(candidate), 0600));
     return candidate;
   }
-  return err(unavailable("no free address in " + address_text(subnet_.base) + "/" + std::to_string(subnet_.prefix)));
+  return err(unavailable("no free address in " + ipv4_text(subnet_.base) + "/" + std::to_string(subnet_.prefix)));
 }
 
 Status Ipam::release(const std::string& owner) {
@@ -105,7 +88,7 @@ Status Ipam::release(const std::string& owner) {
   const Lock lock(directory_ + "/lock");
   if (!lock.held()) return errno_error("lock " + directory_, errno);
   for (const auto& [address, who] : load(directory_)) {
-    const std::string path = directory_ + "/" + address_text(address);
+    const std::string path = directory_ + "/" + ipv4_text(address);
     if (who == owner && unlink(path.c_str()) != 0 && errno != ENOENT) return errno_error("remove " + path, errno);
   }
   return {};

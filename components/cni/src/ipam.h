@@ -16,7 +16,6 @@ struct Subnet {
   uint32_t last() const { return base + ((prefix >= 32 ? 1u : 1u << (32 - prefix)) - 1); }  // the broadcast address
 };
 Result<Subnet> parse_subnet(const std::string& text);
-std::string address_text(uint32_t address);
 
 class Ipam {
  public:

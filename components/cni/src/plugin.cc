@@ -13,6 +13,7 @@
 
 #include "engenho/base/bytes.h"
 #include "engenho/base/fs.h"
+#include "engenho/base/ipv4.h"
 #include "engenho/base/json.h"
 #include "engenho/cni/cni.h"
 #include "hostport.h"
@@ -114,7 +115,7 @@ Result<json::Value> add(const Call& call) {
 
   const json::Value* mappings = call.config.at({"runtimeConfig", "portMappings"});
   const std::vector<HostPort> ports = mappings ? host_ports(*mappings) : std::vector<HostPort>();
-  if (!ports.empty()) ENGENHO_TRY(set_host_ports(call.state_dir + "/hostports", call.owner(), address_text(address), ports));
+  if (!ports.empty()) ENGENHO_TRY(set_host_ports(call.state_dir + "/hostports", call.owner(), ipv4_text(address), ports));
 
   ENGENHO_TRY(enter(call.netns_path));
   ENGENHO_ASSIGN(Netlink pod, Netlink::open());
@@ -140,13 +141,13 @@ Result<json::Value> add(const Call& call) {
   out["interfaces"] = std::move(interfaces);
   json::Value ip = json::Object();
   if (!call.version.starts_with("1.")) ip["version"] = "4";
-  ip["address"] = address_text(address) + "/32";
-  ip["gateway"] = address_text(call.subnet.gateway());
+  ip["address"] = ipv4_text(address) + "/32";
+  ip["gateway"] = ipv4_text(call.subnet.gateway());
   ip["interface"] = 2;
   out["ips"] = json::Array{ip};
   json::Value route = json::Object();
   route["dst"] = "0.0.0.0/0";
-  route["gw"] = address_text(call.subnet.gateway());
+  route["gw"] = ipv4_text(call.subnet.gateway());
   out["routes"] = json::Array{route};
   out["dns"] = json::Object();
   return out;

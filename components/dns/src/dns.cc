@@ -49,6 +49,7 @@ struct Dns::Impl {
   std::shared_ptr<const Records> records;
   std::unique_ptr<Forwarder> forwarder;
   std::set<uint32_t> own;
+  std::optional<Ipv4Range> pods;
   int udp = -1, tcp = -1, stop_fd = -1;
   std::atomic<int> connections{0};
   TaskGroup group{"dns"};
@@ -96,7 +97,7 @@ Status Dns::Impl::keep_service() {
 
 bool Dns::Impl::allowed(const sockaddr_in& from) const {
   const uint32_t ip = ntohl(from.sin_addr.s_addr);
-  return ip >> 24 == 127 || in_cidr(options.cluster_cidr, ip) || own.contains(ip);
+  return ip >> 24 == 127 || (pods && pods->contains(ip)) || own.contains(ip);
 }
 
 std::string Dns::Impl::local_answer(std::string_view m, size_t most, Query& q, Answer& a, bool& later) {
@@ -281,6 +282,7 @@ Status Dns::start() {
   }
   if (listen(i->tcp, 64) != 0) return errno_error("dns: listen", errno);
   i->own.insert(ntohl(at.sin_addr.s_addr));
+  i->pods = parse_ipv4_range(i->options.cluster_cidr);
   ifaddrs* list = nullptr;
   if (getifaddrs(&list) == 0) {
     for (ifaddrs* a = list; a != nullptr; a = a->ifa_next) {

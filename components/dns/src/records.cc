@@ -11,22 +11,6 @@
 
 namespace engenho::dns {
 
-bool parse_ipv4(std::string_view text, uint32_t& out) {
-  in_addr a{};
-  if (inet_pton(AF_INET, std::string(text).c_str(), &a) != 1) return false;
-  out = ntohl(a.s_addr);
-  return true;
-}
-bool in_cidr(std::string_view cidr, uint32_t address) {
-  const size_t slash = cidr.find('/');
-  uint32_t base = 0;
-  int64_t bits = 32;
-  if (!parse_ipv4(cidr.substr(0, slash), base)) return false;
-  if (slash != std::string_view::npos && (!parse_int(cidr.substr(slash + 1), bits) || bits < 0 || bits > 32)) return false;
-  const uint32_t mask = bits == 0 ? 0 : ~uint32_t{0} << (32 - bits);
-  return (base & mask) == (address & mask);
-}
-
 namespace {
 std::string text_of(uint32_t ip, char separator, bool reverse = false) {
   std::string out;
@@ -78,7 +62,7 @@ void Records::add_srv(const std::string& service, const std::string& port, const
 }
 
 Records::Records(const Options& options, const Services& services, const Slices& slices, std::set<std::string> namespaces)
-    : options_(options), zone_(to_lower(options.cluster_domain)), namespaces_(std::move(namespaces)) {
+    : services_(parse_ipv4_range(options.service_cidr)), pods_(parse_ipv4_range(options.cluster_cidr)), zone_(to_lower(options.cluster_domain)), namespaces_(std::move(namespaces)) {
   for (const char* s : {"svc", "pod"}) {
     names_[std::string(s) + "." + zone_];
     for (const std::string& ns : namespaces_) names_[ns + "." + s + "." + zone_];
@@ -93,8 +77,7 @@ Records::Records(const Options& options, const Services& services, const Slices&
   soa.target = ns.target = "ns.dns." + zone_;
   add(zone_, soa);
   add(zone_, ns);
-  uint32_t ip = 0;
-  if (parse_ipv4(options.cluster_dns, ip)) add_address(ns.target, ip, false);
+  if (auto ip = parse_ipv4(options.cluster_dns)) add_address(ns.target, *ip, false);
 
   std::map<std::string, Slices> by_service;
   for (const auto& s : slices) {
@@ -113,19 +96,21 @@ Records::Records(const Options& options, const Services& services, const Slices&
     }
     const bool headless = s->spec.cluster_ip == "None";
     if (!headless) {
-      if (!parse_ipv4(s->spec.cluster_ip, ip)) continue;
-      add_address(name, ip, true);
+      const auto ip = parse_ipv4(s->spec.cluster_ip);
+      if (!ip) continue;
+      add_address(name, *ip, true);
       for (const auto& p : s->spec.ports) add_srv(name, p.name, p.protocol, static_cast<uint16_t>(p.port), name);
     }
     for (const auto& slice : by_service[s->metadata.namespace_ + "/" + s->metadata.name]) {
       for (const auto& e : slice->endpoints) {
         if (!e.conditions.ready.value_or(true) && !s->spec.publish_not_ready_addresses) continue;
         for (const std::string& address : e.addresses) {
-          if (!parse_ipv4(address, ip)) continue;
-          const std::string host = (e.hostname.value_or("").empty() ? text_of(ip, '-') : to_lower(*e.hostname)) + "." + name;
-          add_address(host, ip, headless);
+          const auto ip = parse_ipv4(address);
+          if (!ip) continue;
+          const std::string host = (e.hostname.value_or("").empty() ? text_of(*ip, '-') : to_lower(*e.hostname)) + "." + name;
+          add_address(host, *ip, headless);
           if (!headless) continue;
-          add_address(name, ip, false);
+          add_address(name, *ip, false);
           for (const auto& p : slice->ports) {
             add_srv(name, p.name.value_or(""), p.protocol.value_or("TCP"), static_cast<uint16_t>(p.port.value_or(0)), host);
           }
@@ -146,11 +131,11 @@ Answer Records::lookup(const std::string& asked, uint16_t type) const {
 
   if (!below(name, zone_)) {
     if (!name.ends_with(".in-addr.arpa")) return out;
-    uint32_t ip = 0;
-    if (!parse_ipv4(name.substr(0, name.size() - 13), ip)) return out;
-    ip = __builtin_bswap32(ip);
+    const auto reversed = parse_ipv4(name.substr(0, name.size() - 13));
+    if (!reversed) return out;
+    const Ipv4 ip = __builtin_bswap32(*reversed);
     // Addresses of the cluster mean nothing to anybody upstream.
-    if (!names_.contains(name) && !in_cidr(options_.service_cidr, ip) && !in_cidr(options_.cluster_cidr, ip)) return out;
+    if (!names_.contains(name) && !(services_ && services_->contains(ip)) && !(pods_ && pods_->contains(ip))) return out;
     soa.name = "in-addr.arpa";
   }
   out.ours = true;
@@ -161,16 +146,15 @@ Answer Records::lookup(const std::string& asked, uint16_t type) const {
       // a-b-c-d.namespace.pod.zone
       const std::string pods = ".pod." + zone_;
       const size_t dot = name.find('.');
-      uint32_t ip = 0;
       if (name.ends_with(pods) && dot != std::string::npos && dot < name.size() - pods.size() &&
           namespaces_.contains(name.substr(dot + 1, name.size() - pods.size() - dot - 1))) {
         std::string address = name.substr(0, dot);
         std::replace(address.begin(), address.end(), '-', '.');
-        if (parse_ipv4(address, ip)) {
+        if (const auto ip = parse_ipv4(address)) {
           Record a;
           a.name = owner;
           a.type = kA;
-          a.data = raw(ip);
+          a.data = raw(*ip);
           if (type == kA || type == kAny) out.answers.push_back(a);
           else out.authority.push_back(soa);
           return out;

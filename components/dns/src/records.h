@@ -9,13 +9,11 @@
 
 #include "engenho/catalog/core_v1.h"
 #include "engenho/catalog/discovery_v1.h"
+#include "engenho/base/ipv4.h"
 #include "engenho/dns/dns.h"
 #include "wire.h"
 
 namespace engenho::dns {
-
-bool parse_ipv4(std::string_view text, uint32_t& out);
-bool in_cidr(std::string_view cidr, uint32_t address);
 
 class Records {
  public:
@@ -29,7 +27,7 @@ class Records {
   void add(const std::string& name, Record r);
   void add_address(const std::string& name, uint32_t ip, bool reverse);
   void add_srv(const std::string& service, const std::string& port, const std::string& protocol, uint16_t number, const std::string& target);
-  Options options_;
+  std::optional<Ipv4Range> services_, pods_;
   std::string zone_;
   std::unordered_map<std::string, std::vector<Record>> names_;  // no records: only names below it
   std::set<std::string> namespaces_;

@@ -9,6 +9,7 @@
 
 #include "engenho/base/bytes.h"
 #include "engenho/base/fs.h"
+#include "engenho/base/ipv4.h"
 #include "engenho/base/log.h"
 #include "engenho/base/yaml.h"
 #include "flags.h"
@@ -56,11 +57,8 @@ Setter address(std::string ServerConfig::* member) {
 }
 Setter cidr(std::string ServerConfig::* member) {
   return [member](ServerConfig& c, const std::string& v) -> Status {
-    const size_t slash = v.find('/');
-    unsigned char buffer[4];
-    int64_t bits;
-    if (slash == std::string::npos || inet_pton(AF_INET, v.substr(0, slash).c_str(), buffer) != 1 ||
-        !parse_int(std::string_view(v).substr(slash + 1), bits) || bits < 8 || bits > 28) {
+    const auto range = parse_ipv4_range(v);
+    if (!range || range->bits < 8 || range->bits > 28) {
       return invalid(v, "an IPv4 range such as 10.42.0.0/16, with a prefix of 8 to 28");
     }
     c.*member = v;

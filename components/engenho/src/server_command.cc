@@ -11,6 +11,7 @@
 #include "engenho/apiserver/server.h"
 #include "engenho/base/bytes.h"
 #include "engenho/base/fs.h"
+#include "engenho/base/ipv4.h"
 #include "engenho/base/log.h"
 #include "engenho/base/random.h"
 #include "engenho/client/transport.h"
@@ -40,18 +41,6 @@ namespace engenho {
 
 namespace {
 
-// The n-th address of an IPv4 range, in text.
-std::string nth_address(const std::string& cidr, uint32_t n) {
-  uint32_t a = 0;
-  for (std::string_view part : split(std::string_view(cidr).substr(0, cidr.find('/')), '.')) {
-    int64_t byte = 0;
-    parse_int(part, byte);
-    a = a << 8 | static_cast<uint32_t>(byte);
-  }
-  a += n;
-  return std::to_string(a >> 24) + "." + std::to_string(a >> 16 & 255) + "." + std::to_string(a >> 8 & 255) + "." + std::to_string(a & 255);
-}
-
 // The node agent with its client: a real node's, over HTTPS with a node's certificate.
 struct Agent {
   std::unique_ptr<client::Client> client;
@@ -77,8 +66,8 @@ Result<Agent> start_agent(const ServerConfig& config, const Credentials& credent
   options.cluster_domain = config.cluster_domain;
   options.resolv_conf = config.resolv_conf;
   // One node: it has the first /24 of the pods' range.
-  const int bits = std::atoi(config.cluster_cidr.c_str() + config.cluster_cidr.find('/') + 1);
-  options.pod_cidr = nth_address(config.cluster_cidr, 0) + "/" + std::to_string(std::max(bits, 24));
+  const Ipv4Range pods = parse_ipv4_range(config.cluster_cidr).value();  // the configuration was checked
+  options.pod_cidr = ipv4_text(pods.first) + "/" + std::to_string(std::max(pods.bits, 24));
   options.runtime_endpoint = config.container_runtime_endpoint;
   const cni::Layout layout = cni::layout(config.data_dir);
   options.cni_bin_dir = layout.bin_dir;
@@ -141,7 +130,7 @@ Status run_server(const ServerConfig& config) {
   ENGENHO_ASSIGN_OR_RETURN(std::unique_ptr<datastore::Store> store, open_store(config));
   startup.step("datastore is open at revision " + std::to_string(store->revision()));
   if (shared) ENGENHO_RETURN_IF_ERROR(share_identity(*store, config.data_dir + "/server", config.token));
-  ENGENHO_ASSIGN_OR_RETURN(Credentials credentials, load_credentials(config, node_address, nth_address(config.service_cidr, 1)));
+  ENGENHO_ASSIGN_OR_RETURN(Credentials credentials, load_credentials(config, node_address, ipv4_text(parse_ipv4_range(config.service_cidr).value().first + 1)));
   startup.step("certificates are in " + config.data_dir + "/server/tls");
 
   // What comes from the API is encrypted on its way to the disk; the etcd face and snapshots show what lies there.

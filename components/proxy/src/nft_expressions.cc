@@ -74,9 +74,9 @@ class Expressions {
     const uint32_t zero = 0;
     compare(&zero, sizeof zero, true);
   }
-  void in(const Cidr& cidr, bool negate) {
-    if (cidr.bits < 32) bits(htonl(cidr.bits == 0 ? 0 : ~uint32_t{0} << (32 - cidr.bits)), 0);
-    const uint32_t address = htonl(cidr.address);
+  void in(const Ipv4Range& cidr, bool negate) {
+    if (cidr.bits < 32) bits(htonl(cidr.mask()), 0);
+    const uint32_t address = htonl(cidr.first);
     compare(&address, sizeof address, negate);
   }
   void lookup(const std::string& set, bool verdict) {
@@ -182,7 +182,7 @@ void append_expressions(nftnl_rule* rule, const Rule& steps) {
         to.set_mark();
         break;
       case Kind::kRememberSource: to.remember_source(step.name, step.number); break;
-      case Kind::kDnat: to.dnat(step.cidr.address, static_cast<uint16_t>(step.number)); break;
+      case Kind::kDnat: to.dnat(step.cidr.first, static_cast<uint16_t>(step.number)); break;
       case Kind::kMasquerade: to.masquerade(); break;
       case Kind::kReject: to.reject(); break;
       case Kind::kDrop: to.verdict(NF_DROP); break;

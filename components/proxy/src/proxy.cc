@@ -80,7 +80,7 @@ void Proxy::stop() {
 }
 
 Status Proxy::Impl::sync() {
-  const auto cluster = parse_cidr(options.cluster_cidr);
+  const auto cluster = parse_ipv4_range(options.cluster_cidr);
   if (!cluster) return bad_request("the cluster's range of addresses: \"" + options.cluster_cidr + "\" is no IPv4 range such as 10.42.0.0/16");
   const std::vector<ServicePort> services =
       collect_services(informers.get<core_v1::Service>().list(), informers.get<discovery_v1::EndpointSlice>().list(), options.node_name);

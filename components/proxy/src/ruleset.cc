@@ -29,13 +29,13 @@ Step jump(std::string chain) { return {.kind = Kind::kJump, .name = std::move(ch
 Step go_to(std::string chain) { return {.kind = Kind::kGoto, .name = std::move(chain)}; }
 Step mark(uint32_t bits) { return {.kind = Kind::kMarkSet, .number = bits}; }
 Step marked(uint32_t bits) { return {.kind = Kind::kMarkHas, .number = bits}; }
-Step source_in(const Cidr& cidr, bool negate = false) { return {.kind = Kind::kSourceIn, .cidr = cidr, .negate = negate}; }
-Step destination_in(const Cidr& cidr, bool negate = false) { return {.kind = Kind::kDestinationIn, .cidr = cidr, .negate = negate}; }
+Step source_in(const Ipv4Range& cidr, bool negate = false) { return {.kind = Kind::kSourceIn, .cidr = cidr, .negate = negate}; }
+Step destination_in(const Ipv4Range& cidr, bool negate = false) { return {.kind = Kind::kDestinationIn, .cidr = cidr, .negate = negate}; }
 Step named(Kind kind, std::string name) { return {.kind = kind, .name = std::move(name)}; }
 
 class Builder {
  public:
-  Builder(Table& table, const Cidr& cluster) : table_(table), cluster_(cluster) {}
+  Builder(Table& table, const Ipv4Range& cluster) : table_(table), cluster_(cluster) {}
 
   void add(const ServicePort& s) {
     const std::string id = short_hash(s.name + "/" + std::to_string(s.protocol));
@@ -53,7 +53,7 @@ class Builder {
     if (!s.source_ranges.empty() && !s.balancer_addresses.empty()) {
       guarded = "fw_" + id;
       auto& rules = table_.chains[guarded].rules;
-      for (const Cidr& range : s.source_ranges) rules.push_back({source_in(range), go_to(outside)});
+      for (const Ipv4Range& range : s.source_ranges) rules.push_back({source_in(range), go_to(outside)});
       rules.push_back({go_to(drop_chain())});
     }
     for (Ipv4 address : s.external_addresses) {
@@ -134,7 +134,7 @@ class Builder {
   }
 
   static std::string target_hash(const ServicePort& s, const Target& target) {
-    return short_hash(s.name + "/" + std::to_string(s.protocol) + "/" + to_string(target.address) + "/" + std::to_string(target.port));
+    return short_hash(s.name + "/" + std::to_string(s.protocol) + "/" + ipv4_text(target.address) + "/" + std::to_string(target.port));
   }
   static std::string affinity_set(const ServicePort& s, const Target& target) {
     return "aff_" + target_hash(s, target) + "_" + std::to_string(s.affinity_seconds);
@@ -157,12 +157,12 @@ class Builder {
   }
 
   Table& table_;
-  const Cidr& cluster_;
+  const Ipv4Range& cluster_;
   std::map<std::string, std::unordered_set<uint32_t>> taken_;  // steps of the maps' keys
 };
 
-void add_base_chains(Table& table, const Cidr& cluster, bool hairpin_by_masquerade) {
-  const Cidr loopback{0x7f000000, 8};
+void add_base_chains(Table& table, const Ipv4Range& cluster, bool hairpin_by_masquerade) {
+  const Ipv4Range loopback{0x7f000000, 8};
   auto& chains = table.chains;
   chains["services"].rules = {
       {named(Kind::kServiceMap, kServiceIps)},
@@ -192,7 +192,7 @@ void add_base_chains(Table& table, const Cidr& cluster, bool hairpin_by_masquera
 
 }  // namespace
 
-Table make_table(const std::vector<ServicePort>& services, const Cidr& cluster, bool hairpin_by_masquerade) {
+Table make_table(const std::vector<ServicePort>& services, const Ipv4Range& cluster, bool hairpin_by_masquerade) {
   Table table;
   add_base_chains(table, cluster, hairpin_by_masquerade);
   Builder builder(table, cluster);

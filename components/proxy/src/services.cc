@@ -100,7 +100,7 @@ std::vector<ServicePort> collect_services(const std::vector<std::shared_ptr<cons
         }
       }
       for (const auto& text : spec.load_balancer_source_ranges) {
-        if (auto range = parse_cidr(text)) port.source_ranges.push_back(*range);
+        if (auto range = parse_ipv4_range(text)) port.source_ranges.push_back(*range);
       }
       port.affinity_seconds = affinity_seconds(spec);
       port.internal_local = spec.internal_traffic_policy.value_or("Cluster") == "Local";

@@ -23,7 +23,7 @@ struct ServicePort {
   uint16_t port = 0, node_port = 0;  // node_port 0: none
   Ipv4 cluster_ip = 0;
   std::vector<Ipv4> external_addresses;  // external IPs and the load balancer's
-  std::vector<Cidr> source_ranges;  // who may come by the load balancer's addresses; empty: anyone
+  std::vector<Ipv4Range> source_ranges;  // who may come by the load balancer's addresses; empty: anyone
   std::vector<Ipv4> balancer_addresses;  // those of external_addresses that source_ranges guard
   int affinity_seconds = 0;         // 0: none
   bool internal_local = false, external_local = false;  // the traffic policies

@@ -1,9 +1,6 @@
 #include "table.h"
 
-#include <arpa/inet.h>
 #include <string.h>
-
-#include <charconv>
 
 namespace engenho::proxy {
 
@@ -16,30 +13,6 @@ void append_protocol(Key& key, uint8_t protocol) { key.insert(key.end(), {protoc
 void append_port(Key& key, uint16_t port) { key.insert(key.end(), {static_cast<uint8_t>(port >> 8), static_cast<uint8_t>(port), 0, 0}); }
 
 }  // namespace
-
-std::optional<Ipv4> parse_ipv4(const std::string& text) {
-  in_addr address{};
-  if (inet_pton(AF_INET, text.c_str(), &address) != 1) return std::nullopt;
-  return ntohl(address.s_addr);
-}
-
-std::string to_string(Ipv4 address) {
-  const in_addr network{htonl(address)};
-  char text[INET_ADDRSTRLEN];
-  return inet_ntop(AF_INET, &network, text, sizeof text);
-}
-
-std::optional<Cidr> parse_cidr(const std::string& text) {
-  const size_t slash = text.find('/');
-  if (slash == std::string::npos) return std::nullopt;
-  const auto address = parse_ipv4(text.substr(0, slash));
-  int bits = -1;
-  const char* end = text.data() + text.size();
-  auto [at, error] = std::from_chars(text.data() + slash + 1, end, bits);
-  if (!address || error != std::errc() || at != end || bits < 0 || bits > 32) return std::nullopt;
-  const uint32_t mask = bits == 0 ? 0 : ~uint32_t{0} << (32 - bits);
-  return Cidr{*address & mask, bits};
-}
 
 Key service_key(Ipv4 address, uint8_t protocol, uint16_t port) {
   Key key;

@@ -9,19 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "engenho/base/ipv4.h"
+
 namespace engenho::proxy {
-
-// IPv4 address, host byte order.
-using Ipv4 = uint32_t;
-std::optional<Ipv4> parse_ipv4(const std::string& text);
-std::string to_string(Ipv4 address);
-
-struct Cidr {
-  Ipv4 address = 0;
-  int bits = 0;
-  auto operator<=>(const Cidr&) const = default;
-};
-std::optional<Cidr> parse_cidr(const std::string& text);
 
 // One step of a rule: a condition that must hold for the next step to run, or an action.
 struct Step {
@@ -52,7 +42,7 @@ struct Step {
   };
   Kind kind;
   std::string name = {};
-  Cidr cidr = {};      // address: bits 32
+  Ipv4Range cidr = {};      // address: bits 32
   uint32_t number = 0, first = 0;
   bool negate = false;
   bool operator==(const Step&) const = default;

@@ -18,12 +18,12 @@
 #include "nft.h"
 #include "ruleset.h"
 
+using namespace engenho;
 using namespace engenho::proxy;
-using engenho::run_process;
 
 namespace {
 
-const Cidr kCluster = *parse_cidr("10.42.0.0/16");
+const Ipv4Range kCluster = *parse_ipv4_range("10.42.0.0/16");
 constexpr auto kTimeLimit = std::chrono::seconds(10);
 
 std::string command(std::vector<std::string> argv) {
@@ -101,7 +101,7 @@ struct Listener {
     const int fd = accept4(socket.fd(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) return std::nullopt;
     close(fd);
-    return to_string(ntohl(peer.sin_addr.s_addr));
+    return ipv4_text(ntohl(peer.sin_addr.s_addr));
   }
   void no_wait() { fcntl(socket.fd(), F_SETFL, O_NONBLOCK); }
   Socket socket;

@@ -8,11 +8,12 @@
 
 #include "engenho/testing/catch.h"
 
+using namespace engenho;
 using namespace engenho::proxy;
 
 namespace {
 
-const Cidr kCluster = *parse_cidr("10.42.0.0/16");
+const Ipv4Range kCluster = *parse_ipv4_range("10.42.0.0/16");
 
 ServicePort web() {
   ServicePort s;
@@ -50,7 +51,7 @@ TEST_CASE("a service with two targets chooses between two chains that rewrite") 
   REQUIRE(choice.number == 2);
   const Step& dnat = t.chains.at(chain_of(t, choice.name.c_str(), number_key(choice.first + 1))).rules.back().back();
   CHECK(dnat.kind == Step::Kind::kDnat);
-  CHECK(to_string(dnat.cidr.address) == "10.42.0.3");
+  CHECK(ipv4_text(dnat.cidr.first) == "10.42.0.3");
   CHECK(dnat.number == 8080);
 }
 
@@ -106,19 +107,12 @@ TEST_CASE("source ranges guard the load balancer's addresses only") {
   ServicePort s = web();
   s.external_addresses = {*parse_ipv4("192.0.2.9"), *parse_ipv4("192.0.2.10")};
   s.balancer_addresses = {s.external_addresses[0]};
-  s.source_ranges = {*parse_cidr("198.51.100.0/24")};
+  s.source_ranges = {*parse_ipv4_range("198.51.100.0/24")};
   const Table t = table(s);
   CHECK(chain_of(t, "service_ips", service_key(s.external_addresses[0], s.protocol, s.port)).starts_with("fw_"));
   CHECK(chain_of(t, "service_ips", service_key(s.external_addresses[1], s.protocol, s.port)).starts_with("ext_"));
 }
 
-TEST_CASE("addresses and ranges") {
-  CHECK_FALSE(parse_ipv4("None"));
-  CHECK_FALSE(parse_ipv4("fd00::1"));
-  CHECK(parse_cidr("10.42.7.9/16") == Cidr{0x0a2a0000, 16});
-  CHECK(parse_cidr("0.0.0.0/0") == Cidr{0, 0});
-  for (const char* bad : {"10.42.0.0", "10.42.0.0/33", "10.42.0.0/", "10.42.0.0/8x", "x/8"}) CHECK_FALSE(parse_cidr(bad));
-}
 
 TEST_CASE("a thousand balancing services share no key of the choices, and keep theirs when others go") {
   std::vector<ServicePort> services;

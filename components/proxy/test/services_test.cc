@@ -4,6 +4,7 @@
 
 #include "engenho/testing/catch.h"
 
+using namespace engenho;
 using namespace engenho::proxy;
 namespace core_v1 = engenho::k8s::core_v1;
 namespace discovery_v1 = engenho::k8s::discovery_v1;
