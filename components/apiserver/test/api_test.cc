@@ -480,3 +480,26 @@ TEST_CASE("a pod that goes at once is seen going", "[api]") {
   CHECK(events[1].str_at({"type"}) == "DELETED");
   watch->leave();
 }
+
+TEST_CASE("a quota lets in what is left, also when many come at once", "[api][admission]") {
+  Fixture api;
+  const std::string quotas = "/api/v1/namespaces/default/resourcequotas";
+  REQUIRE(api.call("POST", quotas, R"({"metadata":{"name":"q"},"spec":{"hard":{"configmaps":"5"}}})").code == 201);
+  REQUIRE(api.call("PATCH", quotas + "/q/status", R"({"status":{"hard":{"configmaps":"5"},"used":{"configmaps":"0"}}})", "application/merge-patch+json").code == 200);
+  CHECK(api.call("POST", std::string(kMaps) + "?dryRun=All", map("dry", "1")).code == 201);  // takes nothing
+  std::atomic<int> made{0}, refused{0};
+  std::vector<std::thread> clients;
+  for (int t = 0; t < 4; ++t) {
+    clients.emplace_back([&, t] {
+      for (int i = 0; i < 4; ++i) {
+        const Answer answer = api.call("POST", kMaps, map("m" + std::to_string(t) + "-" + std::to_string(i), "1"));
+        if (answer.code == 201) ++made;
+        else if (answer.body.str_at({"message"}).find("exceeded quota: q, requested: configmaps=1, used: configmaps=5, limited: configmaps=5") != std::string_view::npos) ++refused;
+      }
+    });
+  }
+  for (std::thread& t : clients) t.join();
+  CHECK(made == 5);
+  CHECK(refused == 11);
+  CHECK(api.call("GET", quotas + "/q").body.str_at({"status", "used", "configmaps"}) == "5");
+}
