@@ -503,3 +503,19 @@ TEST_CASE("a quota lets in what is left, also when many come at once", "[api][ad
   CHECK(refused == 11);
   CHECK(api.call("GET", quotas + "/q").body.str_at({"status", "used", "configmaps"}) == "5");
 }
+
+TEST_CASE("a token ends with what it stands for", "[api][rights]") {
+  Fixture api;
+  const std::string accounts = "/api/v1/namespaces/default/serviceaccounts", reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
+  REQUIRE(api.call("POST", accounts, R"({"metadata":{"name":"sa"}})").code == 201);
+  const Answer made = api.call("POST", accounts + "/sa/token", R"({"spec":{}})");
+  REQUIRE(made.code == 201);
+  const std::string review = R"({"spec":{"token":")" + std::string(made.body.str_at({"status", "token"})) + "\"}}";
+  api.call("GET", accounts);  // reads see the writes before them
+  REQUIRE(api.call("POST", reviews, review).body.at({"status", "authenticated"}) != nullptr);
+  REQUIRE(api.call("DELETE", accounts + "/sa").code == 200);
+  api.call("GET", accounts);
+  const Answer after = api.call("POST", reviews, review);
+  CHECK(after.body.at({"status", "authenticated"}) == nullptr);
+  CHECK(after.body.str_at({"status", "error"}) == "[invalid bearer token, service account token has been invalidated]");
+}
