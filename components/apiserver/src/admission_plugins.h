@@ -16,6 +16,7 @@ std::unique_ptr<AdmissionPlugin> taint_nodes_by_condition();
 std::unique_ptr<AdmissionPlugin> node_restriction(Rest& rest);
 std::unique_ptr<AdmissionPlugin> storage_in_use_protection();
 std::unique_ptr<AdmissionPlugin> limit_ranger(Rest& rest);
+std::unique_ptr<AdmissionPlugin> resource_quota(Rest& rest);  // last: what it counts is not taken back
 std::unique_ptr<AdmissionPlugin> default_storage_class(Rest& rest);
 std::unique_ptr<AdmissionPlugin> default_ingress_class(Rest& rest);
 class Authorizer;

@@ -129,26 +129,10 @@ TokenVerdict Authenticator::review_token(std::string_view token, const std::vect
     return out;
   }
   TokenVerdict verdict;
-  bool cached = false;
-  {
-    std::lock_guard lock(mutex_);
-    auto it = cache_.find(digest);
-    if (it != cache_.end() && it->second.until > options_.clock->mono()) {
-      verdict = it->second.verdict;
-      cached = true;
-    }
-  }
-  if (!cached) {
-    auto checked = check_service_account(token);
-    if (checked) {
-      verdict = std::move(*checked);
-    } else {
-      verdict.error = checked.error().message();
-    }
-    std::lock_guard lock(mutex_);
-    if (cache_.size() >= kMaxCached) cache_.clear();
-    cache_[digest] = {verdict, options_.clock->mono() + kCacheFor};
-  }
+  auto claims = verified_claims(token, digest);
+  auto checked = claims ? check_service_account(*claims) : Result<TokenVerdict>(err(claims.error()));
+  if (checked) verdict = std::move(*checked);
+  else verdict.error = checked.error().message();
   if (!verdict.authenticated) return verdict;
   std::vector<std::string> common;
   for (const std::string& a : verdict.audiences) {
@@ -165,11 +149,27 @@ TokenVerdict Authenticator::review_token(std::string_view token, const std::vect
   return verdict;
 }
 
-Result<TokenVerdict> Authenticator::check_service_account(std::string_view token) {
-  ENGENHO_ASSIGN(pki::Jwt jwt, pki::verify_jwt(token, {options_.signing_key.public_key()}));
-  ENGENHO_TRY(pki::check_jwt_times(jwt.claims, options_.clock->wall()));
-  if (jwt.claims.str_at({"iss"}) != options_.issuer) return err(schema::unauthorized());
-  const Value* kubernetes = jwt.claims.get("kubernetes.io");
+Result<Value> Authenticator::verified_claims(std::string_view token, const std::string& digest) {
+  {
+    std::lock_guard lock(mutex_);
+    auto it = cache_.find(digest);
+    if (it != cache_.end() && it->second.until > options_.clock->mono()) return it->second.claims;
+  }
+  auto verified = pki::verify_jwt(token, {options_.signing_key.public_key()});
+  Result<Value> claims = verified ? Result<Value>(std::move(verified->claims)) : Result<Value>(err(verified.error()));
+  std::lock_guard lock(mutex_);
+  if (cache_.size() >= kMaxCached) cache_.clear();
+  cache_.insert_or_assign(digest, Cached{claims, options_.clock->mono() + kCacheFor});
+  return claims;
+}
+
+Result<TokenVerdict> Authenticator::check_service_account(const Value& claims) {
+  ENGENHO_TRY(pki::check_jwt_times(claims, options_.clock->wall()));
+  if (claims.str_at({"iss"}) != options_.issuer) return err(schema::unauthorized());
+  const auto invalidated = [] {
+    return err(Status(401, reason::kUnauthorized, "[invalid bearer token, service account token has been invalidated]"));
+  };
+  const Value* kubernetes = claims.get("kubernetes.io");
   if (kubernetes == nullptr) return err(schema::unauthorized());
   const std::string ns(kubernetes->str_at({"namespace"}));
   const std::string name(kubernetes->str_at({"serviceaccount", "name"}));
@@ -181,12 +181,12 @@ Result<TokenVerdict> Authenticator::check_service_account(std::string_view token
     auto found = resource->cacher->get(resource->store_key(object_ns, object));
     return found != nullptr && found->uid() == want;
   };
-  if (!alive("serviceaccounts", ns, name, uid)) return err(schema::unauthorized());
+  if (!alive("serviceaccounts", ns, name, uid)) return invalidated();
   TokenVerdict out;
   out.user = service_account_user(ns, name, uid);
   for (const auto& [kind, plural] : {std::pair("pod", "pods"), std::pair("secret", "secrets")}) {
     if (const Value* bound = kubernetes->get(kind)) {
-      if (!alive(plural, ns, bound->str_at({"name"}), bound->str_at({"uid"}))) return err(schema::unauthorized());
+      if (!alive(plural, ns, bound->str_at({"name"}), bound->str_at({"uid"}))) return invalidated();
       if (std::string_view(kind) == "pod") {
         out.user.extra["authentication.kubernetes.io/pod-name"] = {std::string(bound->str_at({"name"}))};
         out.user.extra["authentication.kubernetes.io/pod-uid"] = {std::string(bound->str_at({"uid"}))};
@@ -197,11 +197,11 @@ Result<TokenVerdict> Authenticator::check_service_account(std::string_view token
     out.user.extra["authentication.kubernetes.io/node-name"] = {std::string(node->str_at({"name"}))};
     if (!node->str_at({"uid"}).empty()) out.user.extra["authentication.kubernetes.io/node-uid"] = {std::string(node->str_at({"uid"}))};
   }
-  if (!jwt.claims.str_at({"jti"}).empty()) {
-    out.user.extra["authentication.kubernetes.io/credential-id"] = {"JTI=" + std::string(jwt.claims.str_at({"jti"}))};
+  if (!claims.str_at({"jti"}).empty()) {
+    out.user.extra["authentication.kubernetes.io/credential-id"] = {"JTI=" + std::string(claims.str_at({"jti"}))};
   }
   out.authenticated = true;
-  out.audiences = pki::jwt_audiences(jwt.claims);
+  out.audiences = pki::jwt_audiences(claims);
   return out;
 }
 

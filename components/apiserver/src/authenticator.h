@@ -60,12 +60,14 @@ class Authenticator {
   json::Value jwks() const;
 
  private:
-  Result<TokenVerdict> check_service_account(std::string_view token);
+  // The claims of a token that this server has signed. Only this is remembered: whether what the token stands for is still there is asked each time.
+  Result<json::Value> verified_claims(std::string_view token, const std::string& digest);
+  Result<TokenVerdict> check_service_account(const json::Value& claims);
   Options options_;
   ResourceTable& resources_;
   std::map<std::string, UserInfo, std::less<>> tokens_;  // by SHA-256: a lookup's time says nothing about a token
   struct Cached {
-    TokenVerdict verdict;
+    Result<json::Value> claims;
     MonoTime until;
   };
   std::mutex mutex_;  // guards cache_

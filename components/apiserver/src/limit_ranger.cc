@@ -1,12 +1,12 @@
 // LimitRanges: what a container gets when it says nothing, and the least and most that a container, a pod or a claim may ask for.
 // https://kubernetes.io/docs/concepts/policy/limit-range/
 #include <cstdio>
-#include <map>
 
 #include "admission_plugins.h"
 #include "engenho/base/bytes.h"
 #include "engenho/schema/api_errors.h"
 #include "engenho/schema/quantity.h"
+#include "pod_amounts.h"
 
 namespace engenho::apiserver {
 
@@ -14,50 +14,8 @@ namespace {
 
 using json::Value;
 using schema::Quantity;
-using Amounts = std::map<std::string, Quantity>;
 
 constexpr const char* kAnnotation = "kubernetes.io/limit-ranger";
-
-Amounts amounts(const Value* map) {
-  Amounts out;
-  if (map != nullptr) {
-    for (const auto& [name, v] : map->members()) out.emplace(name, Quantity::parse_or_zero(v.str()));
-  }
-  return out;
-}
-void add(Amounts& to, const Amounts& more) {
-  for (const auto& [name, q] : more) to[name] += q;
-}
-void raise(Amounts& to, const Amounts& least) {
-  for (const auto& [name, q] : least) {
-    auto [it, fresh] = to.emplace(name, q);
-    if (!fresh && it->second < q) it->second = q;
-  }
-}
-
-// All that the pod's containers ask for together; init containers run before, sidecars beside them.
-Amounts of_pod(const Value& pod, const char* member) {
-  Amounts total, sidecars, init;
-  if (const Value* list = pod.at({"spec", "containers"})) {
-    for (const Value& c : list->items()) add(total, amounts(c.at({"resources", member})));
-  }
-  if (const Value* list = pod.at({"spec", "initContainers"})) {
-    for (const Value& c : list->items()) {
-      Amounts mine = amounts(c.at({"resources", member}));
-      if (c.str_at({"restartPolicy"}) == "Always") {
-        add(total, mine);
-        add(sidecars, mine);
-        mine = sidecars;
-      } else {
-        add(mine, sidecars);
-      }
-      raise(init, mine);
-    }
-  }
-  raise(total, init);
-  for (const auto& [name, q] : amounts(pod.at({"spec", "resources", member}))) total[name] = q;
-  return total;
-}
 
 struct Asked {
   Amounts requests, limits;
@@ -207,7 +165,7 @@ class LimitRanger final : public AdmissionPlugin {
         for (const Value& c : list->items()) all({amounts(c.at({"resources", "requests"})), amounts(c.at({"resources", "limits"}))});
       }
     } else if (type == "Pod") {
-      all({of_pod(object, "requests"), of_pod(object, "limits")});
+      all({pod_amounts(object, "requests"), pod_amounts(object, "limits")});
     }
   }
 

@@ -33,7 +33,8 @@ void immutable_fields(FieldErrors& errors, const ResourceDef& resource, const Va
       {"Event", {"involvedObject"}, "involvedObject"}, {"Event", {"reason"}, "reason"},   {"Event", {"message"}, "message"},
       {"Event", {"source"}, "source"},                 {"Event", {"count"}, "count"},     {"Event", {"type"}, "type"},
       {"Event", {"reportingComponent"}, "reportingController"},                           {"Event", {"reportingInstance"}, "reportingInstance"},
-      {"Event", {"action"}, "action"},                 {"Event", {"related"}, "related"}, {"Event", {"eventTime"}, "eventTime"},
+      {"Event", {"reason"}, "reason"},                 {"Event", {"action"}, "action"},  // the reason is told twice, as upstream does
+      {"Event", {"related"}, "related"}, {"Event", {"eventTime"}, "eventTime"},
   };
   for (const Fixed& f : kFixed) {
     if (f.kind == resource.kind) immutable(errors, f.shown, find(object, f.path), find(old, f.path));

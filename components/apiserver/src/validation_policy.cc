@@ -44,7 +44,44 @@ void rules(FieldErrors& errors, const Value& object, bool namespaced) {
   }
 }
 
+void binding(FieldErrors& errors, const Value& object, bool namespaced) {
+  constexpr std::string_view kGroup = "rbac.authorization.k8s.io";
+  const Value& role = part(object, "roleRef");
+  one_of(errors, "roleRef.apiGroup", role.str_at({"apiGroup"}), {kGroup});
+  if (namespaced) one_of(errors, "roleRef.kind", role.str_at({"kind"}), {"Role", "ClusterRole"});
+  else one_of(errors, "roleRef.kind", role.str_at({"kind"}), {"ClusterRole"});
+  if (role.str_at({"name"}).empty()) errors.required("roleRef.name");
+  else messages(errors, "roleRef.name", role.str_at({"name"}), schema::is_path_segment_name(role.str_at({"name"})));
+  const json::Array& subjects = list(object, "subjects");
+  for (size_t i = 0; i < subjects.size(); ++i) {
+    const Value& s = subjects[i];
+    const std::string here = at("subjects", i);
+    const std::string_view kind = s.str_at({"kind"}), name = s.str_at({"name"}), group = s.str_at({"apiGroup"});
+    if (name.empty()) errors.required(here / "name");
+    if (kind == "ServiceAccount") {
+      if (!name.empty()) messages(errors, here / "name", name, schema::is_dns1123_subdomain(name));
+      if (!group.empty()) one_of(errors, here / "apiGroup", group, {""});
+      if (!namespaced && s.str_at({"namespace"}).empty()) errors.required(here / "namespace");
+    } else if (kind == "User" || kind == "Group") {
+      one_of(errors, here / "apiGroup", group, {kGroup});
+    } else {
+      one_of(errors, here / "kind", kind, {"ServiceAccount", "User", "Group"});
+    }
+  }
+}
+
+void autoscaler(FieldErrors& errors, const Value& spec) {
+  const Value *least = spec.get("minReplicas"), *most = spec.get("maxReplicas");
+  const int64_t low = least == nullptr ? 1 : least->int_or(1), high = most == nullptr ? 0 : most->int_or(0);
+  if (low < 1) errors.invalid("spec.minReplicas", low, "must be greater than or equal to 1");
+  if (high < 1) errors.invalid("spec.maxReplicas", high, "must be greater than 0");
+  if (high < low) errors.invalid("spec.maxReplicas", high, "must be greater than or equal to `minReplicas`");
+}
+
 void budget(FieldErrors& errors, const Value& spec) {
+  if (is_set(spec.get("minAvailable")) && is_set(spec.get("maxUnavailable"))) {
+    errors.invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set");
+  }
   for (const char* member : {"minAvailable", "maxUnavailable"}) {
     const Value* v = spec.get(member);
     if (!is_set(v)) continue;
@@ -238,12 +275,20 @@ bool policy(FieldErrors& errors, const ResourceDef& resource, const Value& objec
   const Value& spec = part(object, "spec");
   if (group == "rbac.authorization.k8s.io") {
     if (plural == "roles" || plural == "clusterroles") rules(errors, object, plural == "roles");
-    else if (old != nullptr) {
+    else binding(errors, object, plural == "rolebindings");
+    if ((plural == "rolebindings" || plural == "clusterrolebindings") && old != nullptr) {
       const Value *now = object.get("roleRef"), *then = old->get("roleRef");
       if (now != nullptr && then != nullptr && !(*now == *then)) errors.invalid("roleRef", *now, "cannot change roleRef");
     }
   } else if (group == "policy" && plural == "poddisruptionbudgets") {
     budget(errors, spec);
+  } else if (plural == "horizontalpodautoscalers") {
+    autoscaler(errors, spec);
+  } else if (plural == "apiservices") {
+    const std::string wanted = std::string(spec.str_at({"version"})) + "." + std::string(spec.str_at({"group"}));
+    if (object.str_at({"metadata", "name"}) != wanted) {
+      errors.invalid("metadata.name", object.str_at({"metadata", "name"}), "must be `spec.version+\".\"+spec.group`: \"" + wanted + "\"");
+    }
   } else if (group == "scheduling.k8s.io" && plural == "priorityclasses") {
     priority_class(errors, object, old);
   } else if (group == "networking.k8s.io") {

@@ -87,8 +87,8 @@ void deployment(FieldErrors& errors, const Value& spec) {
     else rolling(errors, path / "strategy.rollingUpdate", *r, false);
   } else {
     Value shown = json::Object();
-    shown["Type"] = type;
-    shown["RollingUpdate"] = r == nullptr ? Value() : *r;
+    shown["type"] = type;
+    if (r != nullptr) shown["rollingUpdate"] = *r;
     unsupported(errors, path / "strategy", shown, {"Recreate", "RollingUpdate"});
   }
   nonnegative(errors, path / "minReadySeconds", spec.get("minReadySeconds"));

@@ -88,6 +88,29 @@ void custom(Texts& out, const Value& object) {
   }
 }
 
+bool has_rules(const Value& v, int depth = 0) {
+  if (depth > 200) return false;
+  if (v.get("x-kubernetes-validations") != nullptr) return true;
+  for (const auto& [name, inner] : v.members()) {
+    if (has_rules(inner, depth + 1)) return true;
+  }
+  for (const Value& item : v.items()) {
+    if (has_rules(item, depth + 1)) return true;
+  }
+  return false;
+}
+
+// What a definition asks for and this server does not do.
+void definition(Texts& out, const Value& object) {
+  const Value* versions = object.at({"spec", "versions"});
+  if (versions != nullptr && has_rules(*versions)) {
+    out.push_back("spec.versions[*].schema: x-kubernetes-validations are stored and not evaluated: this server has no CEL yet");
+  }
+  if (object.str_at({"spec", "conversion", "strategy"}) == "Webhook") {
+    out.push_back("spec.conversion: the webhook is stored and not called: only apiVersion changes between versions");
+  }
+}
+
 }  // namespace
 
 Texts warnings_of(const ResourceDef& resource, std::string_view subresource, const Value& object, bool create) {
@@ -98,7 +121,9 @@ Texts warnings_of(const ResourceDef& resource, std::string_view subresource, con
     return out;
   }
   const std::string& kind = resource.kind;
-  if (kind == "Pod") {
+  if (kind == "CustomResourceDefinition") {
+    definition(out, object);
+  } else if (kind == "Pod") {
     const std::string_view name = object.str_at({"metadata", "name"});
     if (const auto problems = schema::is_dns1123_label(name); create && !problems.empty()) {
       out.push_back("metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: [" +

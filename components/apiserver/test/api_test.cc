@@ -386,6 +386,10 @@ TEST_CASE("a definition goes after its objects", "[api][crd]") {
 
 TEST_CASE("a definition that makes no sense is refused", "[api][crd]") {
   Fixture api;
+  const Answer ruled = api.call("POST", std::string(kDefinitions) + "?dryRun=All", things(R"({"a":{"type":"string","x-kubernetes-validations":[{"rule":"self != ''"}]}})"));
+  CHECK(ruled.code == 201);
+  REQUIRE(ruled.warnings.size() == 1);  // nobody may believe that rules hold which nobody checks
+  CHECK(ruled.warnings[0].find("not evaluated") != std::string::npos);
   CHECK(api.call("POST", kDefinitions, things(R"({"a":{"type":"array"}})")).code == 422);            // items are missing
   CHECK(api.call("POST", kDefinitions, things(R"({"a":{"type":"integer","default":"x"}})")).code == 422);
   CHECK(api.call("POST", kDefinitions, things(R"({"a":{"type":"string","pattern":"("}})")).code == 422);
@@ -479,4 +483,43 @@ TEST_CASE("a pod that goes at once is seen going", "[api]") {
   CHECK(events[0].str_at({"type"}) == "MODIFIED");
   CHECK(events[1].str_at({"type"}) == "DELETED");
   watch->leave();
+}
+
+TEST_CASE("a quota lets in what is left, also when many come at once", "[api][admission]") {
+  Fixture api;
+  const std::string quotas = "/api/v1/namespaces/default/resourcequotas";
+  REQUIRE(api.call("POST", quotas, R"({"metadata":{"name":"q"},"spec":{"hard":{"configmaps":"5"}}})").code == 201);
+  REQUIRE(api.call("PATCH", quotas + "/q/status", R"({"status":{"hard":{"configmaps":"5"},"used":{"configmaps":"0"}}})", "application/merge-patch+json").code == 200);
+  CHECK(api.call("POST", std::string(kMaps) + "?dryRun=All", map("dry", "1")).code == 201);  // takes nothing
+  std::atomic<int> made{0}, refused{0};
+  std::vector<std::thread> clients;
+  for (int t = 0; t < 4; ++t) {
+    clients.emplace_back([&, t] {
+      for (int i = 0; i < 4; ++i) {
+        const Answer answer = api.call("POST", kMaps, map("m" + std::to_string(t) + "-" + std::to_string(i), "1"));
+        if (answer.code == 201) ++made;
+        else if (answer.body.str_at({"message"}).find("exceeded quota: q, requested: configmaps=1, used: configmaps=5, limited: configmaps=5") != std::string_view::npos) ++refused;
+      }
+    });
+  }
+  for (std::thread& t : clients) t.join();
+  CHECK(made == 5);
+  CHECK(refused == 11);
+  CHECK(api.call("GET", quotas + "/q").body.str_at({"status", "used", "configmaps"}) == "5");
+}
+
+TEST_CASE("a token ends with what it stands for", "[api][rights]") {
+  Fixture api;
+  const std::string accounts = "/api/v1/namespaces/default/serviceaccounts", reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
+  REQUIRE(api.call("POST", accounts, R"({"metadata":{"name":"sa"}})").code == 201);
+  const Answer made = api.call("POST", accounts + "/sa/token", R"({"spec":{}})");
+  REQUIRE(made.code == 201);
+  const std::string review = R"({"spec":{"token":")" + std::string(made.body.str_at({"status", "token"})) + "\"}}";
+  api.call("GET", accounts);  // reads see the writes before them
+  REQUIRE(api.call("POST", reviews, review).body.at({"status", "authenticated"}) != nullptr);
+  REQUIRE(api.call("DELETE", accounts + "/sa").code == 200);
+  api.call("GET", accounts);
+  const Answer after = api.call("POST", reviews, review);
+  CHECK(after.body.at({"status", "authenticated"}) == nullptr);
+  CHECK(after.body.str_at({"status", "error"}) == "[invalid bearer token, service account token has been invalidated]");
 }

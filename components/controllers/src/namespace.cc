@@ -1,4 +1,6 @@
 // Empties namespaces that are being deleted, pods first, and lets them go when nothing is left.
+#include <functional>
+
 #include "engenho/base/log.h"
 #include "engenho/client/work_queue.h"
 #include "engenho/controllers/controllers.h"
@@ -29,6 +31,34 @@ class NamespaceController final : public Controller {
   }
 
  private:
+  // The namespaced custom resources, each in one version that is served.
+  Status each_custom(const std::function<Status(const catalog::Resource&)>& fn) {
+    const catalog::Resource& definitions = *catalog::find_resource("apiextensions.k8s.io", "customresourcedefinitions");
+    auto list = e_.client.list_raw(definitions, {.namespace_name = "", .label_selector = "", .field_selector = "", .resource_version = ""});
+    if (!list) return list.error();
+    Status failed;
+    for (const json::Value& item : list->items) {
+      const json::Value* versions = item.at({"spec", "versions"});
+      if (versions == nullptr || item.str_at({"spec", "scope"}) != "Namespaced") continue;
+      for (const json::Value& v : versions->items()) {
+        const json::Value* served = v.get("served");
+        if (served == nullptr || !served->bool_or(false)) continue;
+        const std::string api_version = catalog::join_api_version(item.str_at({"spec", "group"}), v.str_at({"name"}));
+        catalog::Resource r;
+        r.group = item.str_at({"spec", "group"});
+        r.version = v.str_at({"name"});
+        r.plural = item.str_at({"spec", "names", "plural"});
+        r.kind = item.str_at({"spec", "names", "kind"});
+        r.api_version_ = api_version;
+        r.namespaced = true;
+        // Not served, or not any more: nothing can be in it.
+        if (Status s = fn(r); !s.ok() && !s.not_found() && s.code() != 404) failed = s;
+        break;
+      }
+    }
+    return failed;
+  }
+
   Status reconcile(const std::string& name) {
     const catalog::Resource& resource = client::resource_of<core_v1::Namespace>();
     auto ns = e_.client.get<core_v1::Namespace>("", name);
@@ -62,6 +92,7 @@ class NamespaceController final : public Controller {
           }
         }
       }
+      if (Status s = each_custom(empty); !s.ok()) failed = s;
     }
     if (!failed.ok()) return failed;
     if (left > 0) {

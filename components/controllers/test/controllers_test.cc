@@ -132,7 +132,18 @@ TEST_CASE("a namespace that is deleted takes its objects along", "[controllers]"
   map.metadata.name = "m";
   map.metadata.namespace_ = "gone";
   REQUIRE(cluster.client->create(map));
+  // A custom resource lives in it, too.
+  REQUIRE(cluster.client->request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", "application/json",
+                                  R"({"metadata":{"name":"things.acme.example"},"spec":{"group":"acme.example","scope":"Namespaced","names":{"plural":"things","kind":"Thing"},
+    "versions":[{"name":"v1","served":true,"storage":true,"schema":{"openAPIV3Schema":{"type":"object"}}}]}})"));
+  const std::string things = "/apis/acme.example/v1/namespaces/gone/things";
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!cluster.client->request("POST", things, "application/json", R"({"apiVersion":"acme.example/v1","kind":"Thing","metadata":{"name":"t"}})")) {
+    REQUIRE(std::chrono::steady_clock::now() < deadline);
+    std::this_thread::yield();
+  }
   REQUIRE(cluster.client->remove<core_v1::Namespace>("", "gone").ok());
   REQUIRE(cluster.eventually<core_v1::Namespace>([&] { return !cluster.client->get<core_v1::Namespace>("", "gone"); }));
   CHECK(cluster.client->get<core_v1::ConfigMap>("gone", "m").error().not_found());
+  CHECK(cluster.client->request("GET", things + "/t").error().not_found());
 }

@@ -68,3 +68,28 @@ TEST_CASE("the copies of one patch add no more than 3 MiB: a few of them could d
   CHECK(status.code() == 422);
   CHECK(json::dump(document).size() < (8u << 20));
 }
+
+TEST_CASE("strategic merge: what the patch names comes in its order, the rest stays where it was") {
+  using namespace schema;
+  static const Schema text{.kind = Kind::kString, .go_type = "string"};
+  static const Field item_fields[] = {{.name = "name", .schema = &text}, {.name = "value", .schema = &text, .omit_empty = true}};
+  static const Schema item{.kind = Kind::kObject, .fields = item_fields};
+  static const Schema items{.kind = Kind::kArray, .element = &item};
+  static const Schema words{.kind = Kind::kArray, .element = &text};
+  static const Field fields[] = {{.name = "items", .schema = &items, .merge_key = "name", .patch = PatchStrategy::kMerge},
+                                 {.name = "words", .schema = &words, .patch = PatchStrategy::kMerge}};
+  static const Schema root{.kind = Kind::kObject, .fields = fields};
+  auto strategic = [&](const char* document, const char* patch) -> std::string {
+    Value v = value(document);
+    const Status status = apply_strategic_merge_patch(root, v, value(patch));
+    return status.ok() ? json::dump(v) : status.message();
+  };
+  const char* ab = R"({"items":[{"name":"a","value":"1"},{"name":"b","value":"2"}]})";
+  CHECK(strategic(ab, R"({"items":[{"name":"a","value":"3"},{"name":"c","value":"4"}]})") ==
+        R"({"items":[{"name":"a","value":"3"},{"name":"c","value":"4"},{"name":"b","value":"2"}]})");
+  CHECK(strategic(ab, R"({"items":[{"name":"c"}]})") == R"({"items":[{"name":"c"},{"name":"a","value":"1"},{"name":"b","value":"2"}]})");
+  CHECK(strategic(ab, R"({"$setElementOrder/items":[{"name":"b"},{"name":"a"}]})") == R"({"items":[{"name":"b","value":"2"},{"name":"a","value":"1"}]})");
+  CHECK(strategic(ab, R"({"items":[{"$patch":"delete","name":"a"}]})") == R"({"items":[{"name":"b","value":"2"}]})");
+  CHECK(strategic(R"({"words":["x","y"]})", R"({"words":["z","x"]})") == R"({"words":["z","x","y"]})");
+  CHECK(strategic(ab, R"({"$retainKeys":["words"],"items":[{"name":"c"}]})") == "invalid patch format of retainKeys");
+}
