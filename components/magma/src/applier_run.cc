@@ -130,7 +130,8 @@ ApplyResult Applier::run(StateStore& store, uint64_t token, const State& stored,
   State working = resumed ? stored : plan_.refreshed;
   working.serial = stored.serial;
   working.lineage = stored.lineage;
-  working.applying = plan_.id;
+  const bool any = std::any_of(plan_.changes.begin(), plan_.changes.end(), [](const Change& c) { return c.action != Action::kNoop; });
+  working.applying = any ? plan_.id : "";
   for (const std::string& line : cursor) {
     auto entry = json::parse(line);
     if (!entry) continue;
