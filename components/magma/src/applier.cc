@@ -63,6 +63,12 @@ bool Applier::done(const Change& change) {
 
 Result<Provider*> Applier::ready_provider(const std::string& reference) {
   ENGENHO_ASSIGN(Provider* const provider, providers_.get(reference));
+  // Another version could answer differently: the plan names those it was made with.
+  ENGENHO_ASSIGN(const auto source, parse_provider_reference(reference));
+  auto planned = plan_.providers.find(source.first);
+  if (planned != plan_.providers.end() && planned->second != provider->version()) {
+    return err(bad_request("the plan was made with version " + planned->second + " of provider " + source.first + ", and here is version " + provider->version()));
+  }
   std::vector<Message> warnings;
   Status s = providers_.configure(reference, evaluation_, warnings);
   std::lock_guard lock(mutex_);
@@ -158,6 +164,7 @@ bool Applier::run_write(const Change& change) {
   if (const auto violations = result_violations(schema.block, change.after, planned->planned); !violations.empty()) {
     return failed(change, "provider produced inconsistent final plan: " + violations[0] + "; this is a defect of the provider");
   }
+  if (stop_.stopped()) return failed(change, "cancelled before it was begun");
   const bool remember = !(*provider)->repeatable();
   if (remember) {
     if (Status s = saver_->append_cursor(json::dump(json::Object{{"begin", name}, {"action", create ? "create" : "update"}, {"plan", plan_.id}})); !s.ok()) return failed(change, s.message());
@@ -201,12 +208,19 @@ bool Applier::run_write(const Change& change) {
   });
   if (!saved.ok()) return failed(change, saved.message() + (problem.empty() ? "" : "; " + problem));
   // From here on the state tells; a line that is missing after a crash costs nothing but a second look.
-  if (remember) (void)saver_->append_cursor(json::dump(json::Object{{"end", name}, {"plan", plan_.id}}));
+  const bool open_end = create && !out.answered && !marked.holds();
+  if (remember && !open_end) (void)saver_->append_cursor(json::dump(json::Object{{"end", name}, {"plan", plan_.id}}));
   {
     std::lock_guard lock(mutex_);
     messages_.insert(messages_.end(), warnings.begin(), warnings.end());
   }
   if (marked.holds()) evaluation_.set_instance(change.address, marked);
+  if (open_end) {
+    failed(change, problem + "; whether the object was created is not known");
+    std::lock_guard lock(mutex_);
+    outcomes_[&change].result = Outcome::Result::kInterrupted;
+    return false;
+  }
   if (!problem.empty()) return failed(change, problem);
   const Evaluation::InstanceScope own(evaluation_, change.address.key, {}, marked);
   for (const std::string& rule : evaluation_.failed_rules(resource.lifecycle.postconditions, own)) return failed(change, "resource postcondition failed: " + rule);

@@ -130,7 +130,8 @@ ApplyResult Applier::run(StateStore& store, uint64_t token, const State& stored,
   State working = resumed ? stored : plan_.refreshed;
   working.serial = stored.serial;
   working.lineage = stored.lineage;
-  working.applying = plan_.id;
+  const bool any = std::any_of(plan_.changes.begin(), plan_.changes.end(), [](const Change& c) { return c.action != Action::kNoop; });
+  working.applying = any ? plan_.id : "";
   for (const std::string& line : cursor) {
     auto entry = json::parse(line);
     if (!entry) continue;
@@ -163,7 +164,8 @@ ApplyResult Applier::run(StateStore& store, uint64_t token, const State& stored,
   saver_ = std::make_unique<StateSaver>(store, token, stored, std::move(working));
   for (const auto& [address, expansion] : plan_.expansions) evaluation_.set_expansion(address, expansion);
 
-  Status start = saver_->update([](State&) {});
+  // An object that makes way must be known to do so before its successor exists; all else is stored with the first change.
+  Status start = deposed_.empty() ? Status() : saver_->update([](State&) {});
   Graph graph;
   if (start.ok()) {
     build(graph, stored);

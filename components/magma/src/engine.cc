@@ -130,7 +130,6 @@ Result<ApplyResult> Engine::apply(const Plan& plan, StateStore& state, const App
     }
     ENGENHO_ASSIGN(const auto cursor, state.read_cursor());
     Applier applier(options_, data, config, options, sink, stop);
-    // Another version of a provider could answer differently: the plan names those it was made with.
     return applier.run(state, token, stored, cursor);
   };
   auto result = work();

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <set>
 
 #include "engenho/base/bytes.h"
@@ -181,9 +182,16 @@ class Plugin final : public Provider {
     encode(planned, b, *request.mutable_planned_state());
     encode(config, b, *request.mutable_config());
     request.set_planned_private(planned_private);
-    // When the call itself fails, what there was is what is known.
-    if (!invoke("ApplyResourceChange", request, response, options_.apply_timeout, d) && !response.has_new_state()) return {prior, planned_private};
     ApplyOutcome out;
+    // When the call itself fails, what there was is what is known.
+    if (Status s = call(path("ApplyResourceChange"), request, response, options_.apply_timeout); !s.ok()) {
+      d.push_back(error_diagnostic(s.message()));
+      out.state = prior;
+      out.private_data = planned_private;
+      out.answered = false;
+      return out;
+    }
+    take(response.diagnostics(), d);
     out.state = decode(response.new_state(), b, d);
     out.private_data = response.private_();
     out.legacy_types = response.legacy_type_system();
@@ -214,6 +222,11 @@ class Plugin final : public Provider {
   }
 
   void stop() override {
+    {
+      std::lock_guard lock(mutex_);
+      if (!stopped_at_) stopped_at_ = std::chrono::steady_clock::now();
+    }
+    changed_.notify_all();
     pb::StopProvider::Request request;
     pb::StopProvider::Response response;
     (void)call(path(v5_ ? "Stop" : "StopProvider"), request, response, std::chrono::seconds(10));
@@ -255,33 +268,40 @@ class Plugin final : public Provider {
   Status call(const std::string& method, const Request& request, Response& response, Duration timeout) {
     const std::string short_name = method.substr(method.rfind('/') + 1);
     if (!process_->running()) return unavailable("the provider " + name_ + " is not running: " + process_->end_reason());
-    struct Wait {
-      std::mutex mutex;
-      std::condition_variable done;
-      bool finished = false;
-      grpc::Status status;
-    } wait;
+    bool finished = false;   // guarded by mutex_
+    grpc::Status status;
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::duration_cast<std::chrono::system_clock::duration>(timeout));
     grpc::TemplatedGenericStub<Request, Response> stub(channel_);
-    stub.UnaryCall(&context, method, {}, &request, &response, [&wait](grpc::Status status) {
-      std::lock_guard lock(wait.mutex);
-      wait.status = std::move(status);
-      wait.finished = true;
-      wait.done.notify_all();
+    stub.UnaryCall(&context, method, {}, &request, &response, [&](grpc::Status answer) {
+      std::lock_guard lock(mutex_);
+      status = std::move(answer);
+      finished = true;
+      changed_.notify_all();
     });
-    std::unique_lock lock(wait.mutex);
-    wait.done.wait(lock, [&] { return wait.finished; });
-    if (wait.status.ok()) return {};
-    if (wait.status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return finished || stopped_at_; });
+    // Asked to stop, it has a while to come to an end that it chooses.
+    const bool ended = finished || changed_.wait_until(lock, *stopped_at_ + options_.stop_grace, [&] { return finished; });
+    if (!ended) {
+      lock.unlock();
+      process_->kill();
+      context.TryCancel();
+      lock.lock();
+      changed_.wait(lock, [&] { return finished; });
+      return timeout_error("the provider " + name_ + " did not end " + short_name + " after it was asked to stop; it was ended");
+    }
+    lock.unlock();
+    if (status.ok()) return {};
+    if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
       // It hangs: whatever it does must end before the state says what became of it.
       process_->kill();
       return timeout_error("the provider " + name_ + " did not answer " + short_name + " within " + std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count()) + " ms; it was ended");
     }
-    if (wait.status.error_code() == grpc::StatusCode::UNAVAILABLE && process_->wait_ended(std::chrono::seconds(2))) {
+    if (status.error_code() == grpc::StatusCode::UNAVAILABLE && process_->wait_ended(std::chrono::seconds(2))) {
       return unavailable("the provider " + name_ + " crashed during " + short_name + ": " + process_->end_reason());
     }
-    return unavailable("the provider " + name_ + " failed in " + short_name + ": " + wait.status.error_message().substr(0, 300));
+    return unavailable("the provider " + name_ + " failed in " + short_name + ": " + status.error_message().substr(0, 300));
   }
 
   std::unique_ptr<PluginProcess> process_;
@@ -290,6 +310,9 @@ class Plugin final : public Provider {
   const EngineOptions options_;
   const bool v5_;
   ProviderSchema schema_;
+  std::mutex mutex_;   // guards what follows, and the ends of calls
+  std::condition_variable changed_;
+  std::optional<MonoTime> stopped_at_;
 };
 
 }  // namespace

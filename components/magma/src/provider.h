@@ -35,6 +35,7 @@ struct ApplyOutcome {
   Value state;                 // null: it is gone; set even with errors when something exists
   std::string private_data;
   bool legacy_types = false;
+  bool answered = true;        // false: the call broke off, and what it did is not known
 };
 struct Imported {
   std::string type;

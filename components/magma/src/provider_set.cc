@@ -6,14 +6,26 @@
 namespace engenho::magma {
 
 ProviderSet::ProviderSet(const EngineOptions& options, const Config& config, StopToken stop) : options_(options), config_(config), stop_(std::move(stop)) {
-  stop_id_ = stop_.on_stop([this] {
-    std::lock_guard lock(mutex_);
-    for (auto& [reference, e] : entries_) {
-      if (e->provider) e->provider->stop();
+  handle_ = std::make_shared<Handle>();
+  handle_->set = this;
+  stop_id_ = stop_.on_stop([handle = handle_] {
+    std::lock_guard alive(handle->mutex);
+    if (handle->set == nullptr) return;
+    std::vector<Provider*> running;
+    {
+      std::lock_guard lock(handle->set->mutex_);
+      for (auto& [reference, e] : handle->set->entries_) {
+        if (e->provider) running.push_back(e->provider.get());
+      }
     }
+    for (Provider* provider : running) provider->stop();
   });
 }
-ProviderSet::~ProviderSet() { stop_.remove(stop_id_); }
+ProviderSet::~ProviderSet() {
+  stop_.remove(stop_id_);
+  std::lock_guard alive(handle_->mutex);
+  handle_->set = nullptr;
+}
 
 ProviderSet::Entry& ProviderSet::entry(const std::string& reference) {
   std::lock_guard lock(mutex_);
@@ -57,8 +69,12 @@ Result<Provider*> ProviderSet::start(Entry& e, const std::string& reference) {
     e.failed = provider.error();
     return err(e.failed);
   }
-  std::lock_guard lock(mutex_);
-  e.provider = std::move(*provider);
+  {
+    std::lock_guard lock(mutex_);
+    e.provider = std::move(*provider);
+  }
+  // Whoever asked for a stop before it was there did not reach it.
+  if (stop_.stopped()) return err(unavailable("cancelled"));
   return e.provider.get();
 }
 

@@ -41,6 +41,12 @@ class ProviderSet {
   const Config& config_;
   StopToken stop_;
   uint64_t stop_id_ = 0;
+  // What the stop callback holds on to: it may run while this ends.
+  struct Handle {
+    std::mutex mutex;
+    ProviderSet* set;
+  };
+  std::shared_ptr<Handle> handle_;
   mutable std::mutex mutex_;   // guards entries_ itself
   std::map<std::string, std::unique_ptr<Entry>> entries_;
 };

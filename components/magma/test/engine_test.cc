@@ -44,8 +44,7 @@ TEST_CASE("create, nothing to do, update, delete") {
   REQUIRE(same);
   CHECK_FALSE(same->has_changes());
   REQUIRE(engine.apply(*same, *state)->ok);
-  const State a = *parse_state(before), b = stored(*state);
-  CHECK(a.same_content(b));
+  CHECK(*state->read() == before);   // nothing changed: not even the serial
   auto update = engine.plan(request(R"({"resource": {"terraform_data": {"a": {"input": "y"}}}})"), *state);
   REQUIRE(update);
   CHECK(actions(*update) == std::map<std::string, std::string>{{"terraform_data.a", "update"}});

@@ -183,6 +183,33 @@ TEST_CASE("a provider that crashes, hangs or lies is a clear error, and what exi
   }
 }
 
+TEST_CASE("a stop ends a provider that does not heed it") {
+  Setup setup;
+  setup.options.stop_grace = std::chrono::milliseconds(300);
+  Engine engine(setup.options);
+  auto state = make_memory_state();
+  auto plan = engine.plan(setup.request(R"("t": {"name": "t", "mode": "hang_apply"}, "u": {"name": "u", "zone": "${test_thing.t.id}"})"), *state);
+  REQUIRE(plan);
+  StopToken stop;
+  // Once the cursor says that the creation was begun.
+  std::thread stopper([&] {
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (state->read_cursor()->empty() && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
+    stop.request_stop();
+  });
+  auto result = engine.apply(*plan, *state, {}, {}, stop);
+  stopper.join();
+  REQUIRE(result);
+  CHECK_FALSE(result->ok);
+  REQUIRE(result->outcomes.size() == 2);
+  CHECK(result->outcomes[0].message.find("after it was asked to stop") != std::string::npos);
+  CHECK(result->outcomes[1].result == Outcome::Result::kSkipped);
+  // Whether it was made is open: it is not made again unasked.
+  auto again = engine.apply(*plan, *state);
+  REQUIRE(again);
+  CHECK(again->outcomes[0].result == Outcome::Result::kInterrupted);
+}
+
 TEST_CASE("a provider that does not start") {
   auto start = [](const std::string& how) {
     Setup setup("6", how);

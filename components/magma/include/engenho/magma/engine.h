@@ -32,6 +32,7 @@ struct EngineOptions {
   Duration start_timeout = std::chrono::seconds(60);    // launch, handshake, schema
   Duration read_timeout = std::chrono::minutes(10);     // validate, read, plan, import
   Duration apply_timeout = std::chrono::minutes(60);    // create, update, delete
+  Duration stop_grace = std::chrono::seconds(60);       // how long a call may go on after a stop
 };
 
 struct PlanRequest {
