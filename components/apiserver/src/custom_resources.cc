@@ -42,6 +42,7 @@ bool flag(const Value& v, std::string_view name) {
 
 void read_version(const Value& v, Definition& definition, CustomVersion& out) {
   out.schema = schema::CustomSchema::build(v.at({"schema", "openAPIV3Schema"}), object_meta());
+  if (const Value* openapi = v.at({"schema", "openAPIV3Schema"})) out.openapi = *openapi;
   auto& subresources = definition.subresources.emplace_back();
   if (const Value* sub = v.get("subresources")) {
     if (sub->get("scale") != nullptr) {

@@ -29,6 +29,7 @@ struct ScalePaths {
 // One version of a custom resource.
 struct CustomVersion {
   std::shared_ptr<const schema::CustomSchema> schema;
+  json::Value openapi;                         // the same as the definition has it; null: none
   catalog::Resource facts;                     // its strings belong to the definition
   std::vector<CustomColumn> columns;           // after Name
   std::vector<std::string> selectable_fields;  // "spec.colour"

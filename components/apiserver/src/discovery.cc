@@ -7,6 +7,7 @@
 #include "encode.h"
 #include "engenho/base/bytes.h"
 #include "engenho/schema/api_errors.h"
+#include "openapi_custom.h"
 #include "openapi_v2.h"
 
 namespace engenho::apiserver {
@@ -235,6 +236,16 @@ void Discovery::openapi_index(Context& context) const {
     for (char& c : hash) c = static_cast<char>(c >= 'a' ? c - 'a' + 'A' : c);
     paths[path]["serverRelativeURL"] = "/openapi/v3/" + path + "?hash=" + hash;
   }
+  for (const auto& [group, versions] : table_.custom_groups()) {
+    for (const std::string& version : versions) {
+      const auto resources = table_.custom_resources(group, version);
+      if (resources.empty() || catalog::find_group_version(group, version) != nullptr) continue;
+      std::string hash = hex_encode(sha256(json::dump(openapi_of_custom(resources))));
+      for (char& c : hash) c = static_cast<char>(c >= 'a' ? c - 'a' + 'A' : c);
+      const std::string path = "apis/" + group + "/" + version;
+      paths[path]["serverRelativeURL"] = "/openapi/v3/" + path + "?hash=" + hash;
+    }
+  }
   send_text(context, 200, json::dump(out), "text/plain; charset=utf-8");
 }
 
@@ -242,15 +253,21 @@ void Discovery::openapi_document(Context& context, std::string_view rest) const 
   std::string_view group, version;
   if (rest.starts_with("api/")) version = rest.substr(4);
   else if (rest.starts_with("apis/")) catalog::split_api_version(rest.substr(5), group, version);
-  const std::string_view document = catalog::openapi_v3(group, version);
-  if (document.empty()) return send_text(context, 404, "404 page not found\n");
+  const std::string_view known = catalog::openapi_v3(group, version);
+  std::string made;
+  if (known.empty()) {
+    const auto resources = table_.custom_resources(group, version);
+    if (resources.empty()) return send_text(context, 404, "404 page not found\n");
+    made = json::dump(openapi_of_custom(resources));
+  }
+  const std::string_view document = known.empty() ? std::string_view(made) : known;
   http::Headers headers = answer_headers(context, "application/json");
   std::string tag = "\"" + hex_encode(sha256(document)) + "\"";
   for (char& c : tag) c = static_cast<char>(c >= 'a' && c <= 'f' ? c - 'a' + 'A' : c);
   headers.add("ETag", tag);
   headers.add("Vary", "Accept");
   if (context.request().headers.get("If-None-Match") == tag) return context.exchange->respond(304, std::move(headers), {});
-  context.exchange->respond(200, std::move(headers), http::Body::fixed(document));
+  context.exchange->respond(200, std::move(headers), known.empty() ? http::Body(std::move(made)) : http::Body::fixed(known));
 }
 
 bool Discovery::handle(Context& context) const {

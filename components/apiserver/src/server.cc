@@ -276,7 +276,7 @@ void ApiServer::Impl::dispatch(const std::shared_ptr<Context>& context) {
       context->accepted = std::move(*accepted);
       context->accepted.pretty = pretty;
     }
-    if (path.starts_with("/openapi/v2")) {
+    if (path.starts_with("/openapi/")) {
       if (!workers.submit([this, context] { discovery.handle(*context); })) {
         send_status(*context, schema::too_many_requests("Too many requests, please try again later.", 1));
       }

@@ -348,6 +348,10 @@ TEST_CASE("a definition makes its objects served, checked and watched", "[api][c
   watch->leave();
   const Answer groups = api.call("GET", "/apis/acme.example");
   CHECK(groups.body.str_at({"preferredVersion", "version"}) == "v1");
+  const Answer openapi = api.call("GET", "/openapi/v3/apis/acme.example/v1");
+  REQUIRE(openapi.code == 200);
+  CHECK(openapi.body.at({"components", "schemas", "example.acme.v1.Thing", "properties", "spec", "properties", "n"}) != nullptr);
+  CHECK(openapi.body.at({"paths", "/apis/acme.example/v1/namespaces/{namespace}/things/{name}", "patch"}) != nullptr);
 }
 
 TEST_CASE("custom resources outlive a restart and see new defaults", "[api][crd]") {
