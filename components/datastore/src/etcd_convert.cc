@@ -136,6 +136,61 @@ void to_pb(const pb::RangeRequest& request, ListResult result, pb::RangeResponse
   }
 }
 
+bool plain(const pb::RangeRequest& request) { return !filters(request) && !sorts(request); }
+
+namespace {
+
+size_t varint_size(uint64_t value) {
+  size_t size = 1;
+  for (; value >= 128; value >>= 7) ++size;
+  return size;
+}
+void put_varint(std::string& out, uint64_t value) {
+  for (; value >= 128; value >>= 7) out.push_back(static_cast<char>(value | 128));
+  out.push_back(static_cast<char>(value));
+}
+// Fields of the wire format; what is zero or empty is left out, as proto3 does.
+size_t bytes_size(std::string_view bytes) { return bytes.empty() ? 0 : 1 + varint_size(bytes.size()) + bytes.size(); }
+void put_bytes(std::string& out, int field, std::string_view bytes) {
+  if (bytes.empty()) return;
+  out.push_back(static_cast<char>(field << 3 | 2));
+  put_varint(out, bytes.size());
+  out.append(bytes);
+}
+size_t number_size(int64_t number) { return number == 0 ? 0 : 1 + varint_size(static_cast<uint64_t>(number)); }
+void put_number(std::string& out, int field, int64_t number) {
+  if (number == 0) return;
+  out.push_back(static_cast<char>(field << 3));
+  put_varint(out, static_cast<uint64_t>(number));
+}
+size_t size_of(const KeyValue& kv) {
+  return bytes_size(kv.key) + number_size(kv.create_revision) + number_size(kv.mod_revision) + number_size(kv.version) +
+         bytes_size(*kv.value) + number_size(kv.lease);
+}
+
+}  // namespace
+
+std::string encode(const pb::ResponseHeader& header, const ListResult& result, size_t head) {
+  std::string out(head, '\0');
+  size_t total = 128;
+  for (const KeyValue& kv : result.kvs) total += 12 + size_of(kv);
+  out.reserve(head + total);
+  put_bytes(out, pb::RangeResponse::kHeaderFieldNumber, header.SerializeAsString());
+  for (const KeyValue& kv : result.kvs) {
+    out.push_back(static_cast<char>(pb::RangeResponse::kKvsFieldNumber << 3 | 2));
+    put_varint(out, size_of(kv));
+    put_bytes(out, mvccpb::KeyValue::kKeyFieldNumber, kv.key);
+    put_number(out, mvccpb::KeyValue::kCreateRevisionFieldNumber, kv.create_revision);
+    put_number(out, mvccpb::KeyValue::kModRevisionFieldNumber, kv.mod_revision);
+    put_number(out, mvccpb::KeyValue::kVersionFieldNumber, kv.version);
+    put_bytes(out, mvccpb::KeyValue::kValueFieldNumber, *kv.value);
+    put_number(out, mvccpb::KeyValue::kLeaseFieldNumber, kv.lease);
+  }
+  put_number(out, pb::RangeResponse::kMoreFieldNumber, result.more ? 1 : 0);
+  put_number(out, pb::RangeResponse::kCountFieldNumber, result.count);
+  return out;
+}
+
 Result<PutOp> to_put(const pb::PutRequest& request) {
   if (request.key().empty()) return err(empty_key_error());
   if (request.ignore_value() && !request.value().empty())

@@ -18,6 +18,11 @@ Result<ListRequest> to_list(const etcdserverpb::RangeRequest& request);
 // Applies what the store does not know: filters by revision and other orders than by key.
 void to_pb(const etcdserverpb::RangeRequest& request, ListResult result, etcdserverpb::RangeResponse* out);
 
+// Whether a list goes out as the store gives it; then encode() does what the above does, without a message object for each key: the bytes of
+// the response after `head` bytes of room.
+bool plain(const etcdserverpb::RangeRequest& request);
+std::string encode(const etcdserverpb::ResponseHeader& header, const ListResult& result, size_t head);
+
 Result<PutOp> to_put(const etcdserverpb::PutRequest& request);
 Result<DeleteOp> to_delete(const etcdserverpb::DeleteRangeRequest& request);
 void to_pb(const PutResult& result, etcdserverpb::PutResponse* out);

@@ -90,6 +90,10 @@ class KvService final : public Service {
     auto result = context_.store.list(list);
     if (!result) return finish(reactor, result.error());
     context_.header(response->mutable_header(), result->revision);
+    if (plain(*request)) {
+      reactor->FinishEncoded(encode(response->header(), *result, rpc::kPrefixBytes));
+      return reactor;
+    }
     to_pb(*request, std::move(*result), response);
     return finish(reactor, Status());
   }

@@ -6,7 +6,7 @@ namespace engenho::datastore::rpc {
 
 namespace {
 
-constexpr size_t kPrefix = 5;                  // u8 compressed, be32 length
+constexpr size_t kPrefix = kPrefixBytes;       // u8 compressed, be32 length
 constexpr size_t kHighWater = 256 << 10, kLowWater = 64 << 10;   // of what a stream has written and the kernel not taken
 constexpr size_t kMaxInput = 8 << 20;          // of a stream that is sent faster than it is read
 
@@ -77,6 +77,13 @@ bool Router::UnaryBase::parse_into(Message& message) {
 void Router::UnaryBase::answer(const grpc::Status& status, const Message& response) {
   if (!status.ok()) refuse(*exchange_, status);
   else exchange_->respond(200, head(), http::Body(frame(response)), trailers(status));
+}
+
+void Router::UnaryBase::answer(std::string framed) {
+  std::string length;
+  put_be32(length, static_cast<uint32_t>(framed.size() - kPrefixBytes));
+  framed.replace(0, kPrefixBytes, '\0' + length);
+  exchange_->respond(200, head(), http::Body(std::move(framed)), trailers(grpc::Status::OK));
 }
 
 // ---- streams ----

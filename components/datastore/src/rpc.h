@@ -41,6 +41,8 @@ class UnaryReactor {
  public:
   virtual ~UnaryReactor() = default;
   virtual void Finish(const grpc::Status& status) = 0;
+  // In place of the response: its bytes, with room for the prefix before them (see kPrefixBytes).
+  virtual void FinishEncoded(std::string framed) = 0;
 };
 class Context {
  public:
@@ -89,7 +91,8 @@ class StreamCore : public std::enable_shared_from_this<StreamCore> {
   int active_ = 0;                 // calls of the owner under way
 };
 
-std::string frame(const Message& message);  // with the five bytes before it
+constexpr size_t kPrefixBytes = 5;          // before each message; FinishEncoded() fills them in
+std::string frame(const Message& message);  // with that prefix
 
 template <typename Request, typename Response>
 class BidiReactor : private StreamCore::Owner {
@@ -169,6 +172,7 @@ class Router final : public http::Handler {
    protected:
     bool parse_into(Message& message);
     void answer(const grpc::Status& status, const Message& response);
+    void answer(std::string framed);
 
    private:
     std::shared_ptr<http::Exchange> exchange_;
@@ -185,6 +189,10 @@ class Router final : public http::Handler {
     }
     void Finish(const grpc::Status& status) override {
       answer(status, response);
+      delete this;
+    }
+    void FinishEncoded(std::string framed) override {
+      UnaryBase::answer(std::move(framed));
       delete this;
     }
     Request request;

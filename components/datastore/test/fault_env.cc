@@ -191,15 +191,10 @@ void FaultFileSystem::lose_unsynced(std::mt19937_64& random) {
       continue;
     }
     if (file.size > file.synced) {
-      // Some of it may have come to the disk; of its last block any bytes.
+      // Some of it may have come to the disk, torn at any byte. (Wrong bytes inside of what is there are damage, and refused: whether such a
+      // record was acknowledged cannot be told.)
       const uint64_t kept = file.synced + random() % (file.size - file.synced + 1);
       std::filesystem::resize_file(name, kept);
-      if (kept > file.synced && random() % 2 == 0) {
-        const uint64_t block = std::max(file.synced, kept - std::min<uint64_t>(kept, 512));
-        std::fstream out(name, std::ios::in | std::ios::out | std::ios::binary);
-        out.seekp(static_cast<std::streamoff>(block));
-        for (uint64_t at = block; at < kept; ++at) out.put(static_cast<char>(random()));
-      }
       file.size = file.synced = kept;
     }
     file.entered = true;
