@@ -187,7 +187,8 @@ BuiltinProvider terraform_provider() {
     if (triggered) replace.push_back({{std::string("triggers_replace")}});
     if (!prior.holds() || triggered) planned = planned.with("id", Value::unknown(Type::string()));
     if (!prior.holds() || triggered || !prior.get("input").equals(input)) {
-      planned = planned.with("output", input.is_null() ? input : Value::unknown(input.type()));
+      const bool fresh = !prior.holds() || triggered;
+      planned = planned.with("output", fresh && input.is_null() ? input : Value::unknown(input.type()));
     }
   };
   r.write = [](const Value& planned, const Value&, Diagnostics&) {

@@ -145,7 +145,14 @@ Result<InstancePlan> plan_instance(Provider& provider, const ResourceConfig& res
     out.action = !before.holds() ? Action::kCreate : result.planned.equals(before) ? Action::kNoop : Action::kUpdate;
   }
   out.planned = mark_paths(mark_by_schema(result.planned, block), config.sensitive);
-  if (out.action == Action::kNoop) out.planned = mark_paths(mark_by_schema(before, block), config.sensitive);
+  if (out.action == Action::kNoop) {
+    out.planned = mark_paths(mark_by_schema(before, block), config.sensitive);
+    // What is sensitive is part of the state: a change of that alone is to be stored too.
+    auto was = sensitive_paths(prior), is = sensitive_paths(out.planned);
+    std::sort(was.begin(), was.end());
+    std::sort(is.begin(), is.end());
+    if (was != is) out.action = Action::kUpdate;
+  }
   out.private_data = result.private_data;
   return out;
 }

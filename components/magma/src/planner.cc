@@ -300,6 +300,7 @@ bool Planner::plan_orphans(const ResourceAddress& resource) {
 }
 
 void Planner::plan_outputs() {
+  if (plan_.destroy && targets_) return;   // what is left may still be told
   const Evaluation::InstanceScope scope(*evaluation_);
   std::set<std::string> names;
   for (const auto& [name, o] : config_.outputs) names.insert(name);
