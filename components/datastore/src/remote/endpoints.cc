@@ -7,7 +7,7 @@ namespace engenho::datastore {
 
 namespace {
 
-constexpr int kKeepAliveMs = 10'000, kKeepAliveTimeoutMs = 5'000, kLongestReconnectMs = 2'000;
+constexpr int kKeepAliveMs = 10'000, kKeepAliveTimeoutMs = 5'000, kFirstReconnectMs = 100, kLongestReconnectMs = 1'000;
 
 Result<std::string> target_of(const std::string& endpoint, bool& tls) {
   for (const auto& [scheme, secure] : {std::pair<std::string, bool>{"https://", true}, {"http://", false}}) {
@@ -36,6 +36,7 @@ Result<std::unique_ptr<Endpoints>> Endpoints::create(const RemoteOptions& option
   arguments.SetMaxSendMessageSize(-1);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepAliveMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepAliveTimeoutMs);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstReconnectMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kLongestReconnectMs);
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   for (const std::string& endpoint : options.endpoints) {
@@ -60,6 +61,8 @@ void Endpoints::failed(size_t index) {
     log::warn("datastore", "etcd member {} of {} does not answer; the next one is asked", index + 1, members_.size());
   }
 }
+
+void Endpoints::wait_for(size_t index) { members_[index]->channel->WaitForConnected(std::chrono::system_clock::now() + kRoundPause); }
 
 void Endpoints::prepare(grpc::ClientContext& context) const {
   context.set_deadline(std::chrono::system_clock::now() + call_timeout_);

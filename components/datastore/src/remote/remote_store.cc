@@ -1,5 +1,7 @@
 #include "engenho/datastore/remote_store.h"
 
+#include <grpcpp/alarm.h>
+
 #include <climits>
 #include <condition_variable>
 #include <mutex>
@@ -155,7 +157,7 @@ class RemoteStore final : public Store {
   class TxnCall {
    public:
     TxnCall(RemoteStore& store, TxnRequest request, Done<TxnResult> done)
-        : store_(store), request_(std::move(request)), message_(to_request(request_)), done_(std::move(done)) {
+        : store_(store), request_(std::move(request)), message_(to_request(request_)), done_(std::move(done)), time_(store.endpoints_->begin()) {
       std::lock_guard lock(store_.mutex_);
       ++store_.calls_;
     }
@@ -174,7 +176,10 @@ class RemoteStore final : public Store {
     void finished(const grpc::Status& status) {
       if (Endpoints::gone(status)) store_.endpoints_->failed(member_);
       // What may have been written is not sent again: the caller must look first.
-      if (Endpoints::unsent(status) && ++attempts_ < 2 * store_.endpoints_->count()) return start();
+      if (Endpoints::unsent(status) && time_.more()) {
+        if (++attempts_ % store_.endpoints_->count() != 0) return start();
+        return pause_.Set(std::chrono::system_clock::now() + kRoundPause, [this](bool) { start(); });
+      }
       if (status.ok()) done_(from_response(request_, std::move(response_)));
       else done_(err(Endpoints::from_grpc(status)));
       delete this;
@@ -187,6 +192,8 @@ class RemoteStore final : public Store {
     std::unique_ptr<grpc::ClientContext> context_;
     pb::TxnResponse response_;
     size_t member_ = 0, attempts_ = 0;
+    const Endpoints::Attempts time_;
+    grpc::Alarm pause_;
   };
 
   Result<pb::RangeResponse> range(const pb::RangeRequest& request) const {
