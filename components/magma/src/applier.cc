@@ -167,6 +167,9 @@ bool Applier::run_write(const Change& change) {
   if (stop_.stopped()) return failed(change, "cancelled before it was begun");
   const bool remember = !(*provider)->repeatable();
   if (remember) {
+    // The state must carry the plan's mark before anything is begun outside it: what somebody imports after a crash would else make the plan stale.
+    std::call_once(mark_once_, [this] { marked_ = saver_->update([](State&) {}); });
+    if (!marked_.ok()) return failed(change, marked_.message());
     if (Status s = saver_->append_cursor(json::dump(json::Object{{"begin", name}, {"action", create ? "create" : "update"}, {"plan", plan_.id}})); !s.ok()) return failed(change, s.message());
   }
   ApplyOutcome out = (*provider)->apply(type, prior.unmarked_deep(), planned->planned.unmarked_deep(), config->value, planned->private_data, d);

@@ -46,6 +46,8 @@ class Applier {
   ProviderSet providers_;
   Evaluation evaluation_;
   std::unique_ptr<StateSaver> saver_;
+  std::once_flag mark_once_;
+  Status marked_;
   std::set<std::string> interrupted_;   // creates that were begun and never ended
   std::mutex mutex_;                    // guards what follows
   std::map<const Change*, Outcome> outcomes_;
