@@ -342,18 +342,24 @@ class Parser {
           ENGENHO_ASSIGN(base, splat(base, true));
           continue;
         }
-        Nested nested(*this);
-        newlines_ = true;
-        ++at_;
-        ENGENHO_ASSIGN(ExprPtr key, expression());
-        skip();
-        if (peek() != ']') return fail("expected \"]\"");
-        ++at_;
+        ENGENHO_ASSIGN(ExprPtr key, bracketed());
         base = node(Kind::kIndex, {base, key});
       } else {
         return base;
       }
     }
+  }
+
+  // "[" expression "]", also over several lines.
+  Result<ExprPtr> bracketed() {
+    Nested nested(*this);
+    newlines_ = true;
+    ++at_;
+    ENGENHO_ASSIGN(ExprPtr key, expression());
+    skip();
+    if (peek() != ']') return fail("expected \"]\"");
+    ++at_;
+    return key;
   }
 
   // What follows belongs to each element: all steps after [*], only attributes after .*.
@@ -364,13 +370,7 @@ class Parser {
         ++at_;
         each = node(Kind::kGetAttr, {each}, identifier());
       } else if (full && peek() == '[' && text_.substr(at_, 3) != "[*]") {
-        Nested nested(*this);
-        newlines_ = true;
-        ++at_;
-        ENGENHO_ASSIGN(ExprPtr key, expression());
-        skip();
-        if (peek() != ']') return fail("expected \"]\"");
-        ++at_;
+        ENGENHO_ASSIGN(ExprPtr key, bracketed());
         each = node(Kind::kIndex, {each, key});
       } else {
         break;
