@@ -14,6 +14,7 @@ using json::Value;
 
 constexpr std::string_view kVerbs[] = {"delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"};
 constexpr std::string_view kSubresourceVerbs[] = {"get", "patch", "update"};
+constexpr std::string_view kExtensionVerbs[] = {"create"};
 
 // Everything that the versions' views point into.
 struct Definition {
@@ -38,6 +39,15 @@ std::vector<std::string> names_of(std::string_view path) {
 bool flag(const Value& v, std::string_view name) {
   const Value* f = v.get(name);
   return f != nullptr && f->bool_or(false);
+}
+
+// Subresources that other parts of the program answer (ApiServer::add_subresource).
+void read_extensions(const Value& document, Definition& definition, std::vector<catalog::Subresource>& out, const CustomVersion& version) {
+  const Value* names = document.get("x-engenho-subresources");
+  if (names == nullptr) return;
+  for (const Value& name : names->items()) {
+    out.push_back({definition.text(name.str()), version.facts.group, version.facts.version, version.facts.kind, kExtensionVerbs, &version.schema->root()});
+  }
 }
 
 void read_version(const Value& v, Definition& definition, CustomVersion& out) {
@@ -100,6 +110,8 @@ bool condition_is(const Value& definition, std::string_view type, std::string_vi
   return false;
 }
 
+bool is_declared(const Value& definition) { return definition.get("x-engenho-subresources") != nullptr; }
+
 std::string custom_store_prefix(const Value& definition) {
   return "/registry/" + std::string(definition.str_at({"spec", "group"})) + "/" + std::string(definition.str_at({"spec", "names", "plural"})) + "/";
 }
@@ -142,7 +154,13 @@ std::vector<std::shared_ptr<ResourceDef>> resources_of(const Value& document) {
     custom.generation = generation == nullptr ? 0 : generation->int_or(0);
     custom.storage_api_version = storage_api_version;
     custom.terminating = condition_is(document, "Terminating", "True");
+    custom.declared = is_declared(document);
+    custom.immutable = flag(document, "x-engenho-immutable");
     read_version(v, *definition, custom);
+    if (custom.declared) {
+      read_extensions(document, *definition, definition->subresources.back(), custom);
+      facts.subresources = definition->subresources.back();
+    }
     facts.schema = &custom.schema->root();
 
     auto def = std::make_shared<ResourceDef>();
