@@ -25,28 +25,43 @@ target_include_directories(lib_nlroute INTERFACE /usr/include/libnl3)
 static_library(lib_rocksdb rocksdb snappy lz4 zstd bz2 z)
 target_link_libraries(lib_rocksdb INTERFACE Threads::Threads dl)
 static_library(lib_z z)
-static_library(lib_re2 re2)
 
-# gRPC: the archives in the order that pkg-config gives.
-pkg_check_modules(GRPC REQUIRED grpc++ protobuf)
-add_library(lib_grpc INTERFACE)
-set(grpc_archives)
-foreach(name ${GRPC_STATIC_LIBRARIES})
+# archive_group(target archive...): archives that need each other, in any order. They reach the linker as one argument: CMake keeps every flag and
+# every file of a program's link line once, and so takes groups apart that are written as several.
+function(archive_group target)
+  list(REMOVE_DUPLICATES ARGN)
+  list(JOIN ARGN "," archives)
+  add_library(${target} INTERFACE)
+  target_link_libraries(${target} INTERFACE "-Wl,--start-group,${archives},--end-group" Threads::Threads dl)
+endfunction()
+
+# packaged_archives(out prefix): those of the archives that pkg-config names for static linking which there are.
+function(packaged_archives out prefix)
+  set(archives)
+  foreach(name ${${prefix}_STATIC_LIBRARIES})
+    unset(found CACHE)
+    find_library(found NAMES lib${name}.a ${name})
+    if(found)
+      list(APPEND archives ${found})
+    endif()
+  endforeach()
   unset(found CACHE)
-  find_library(found NAMES lib${name}.a ${name})
-  if(found)
-    list(APPEND grpc_archives ${found})
-  endif()
-endforeach()
-unset(found CACHE)
+  set(${out} ${archives} PARENT_SCOPE)
+endfunction()
+
+# RE2: alone on Debian 12, with parts of Abseil on Debian 13.
+pkg_check_modules(RE2 REQUIRED re2)
+packaged_archives(re2_archives RE2)
+archive_group(lib_re2 ${re2_archives})
+
+pkg_check_modules(GRPC REQUIRED grpc++ protobuf)
+packaged_archives(grpc_archives GRPC)
 # protobuf's .pc file of Debian 13 does not name the parts of Abseil that its headers use; what is not used costs nothing.
 find_library(found NAMES libabsl_base.a REQUIRED)
 get_filename_component(absl_folder ${found} DIRECTORY)
 unset(found CACHE)
 file(GLOB absl_archives ${absl_folder}/libabsl_*.a)
-list(APPEND grpc_archives ${absl_archives})
-list(REMOVE_DUPLICATES grpc_archives)
-target_link_libraries(lib_grpc INTERFACE -Wl,--start-group ${grpc_archives} -Wl,--end-group Threads::Threads dl)
+archive_group(lib_grpc ${grpc_archives} ${absl_archives})
 find_program(PROTOC protoc REQUIRED)
 find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
 

@@ -1,7 +1,9 @@
 // The datastore and a real etcd in one run on one machine, one after the other, fsync on for both, over gRPC on loopback TCP from the
 // same client.
 //
-//   bench_datastore --engenho PROGRAM --etcd PROGRAM [--dir DIR] [--keys 1000000] [--only engenho|etcd]
+//   bench_datastore --engenho PROGRAM --etcd PROGRAM [--dir DIR] [--keys 1000000] [--only engenho|etcd] [--rows TEXT] [--turns 3]
+//
+// --rows: only those whose name holds TEXT, beside the first, which makes the keys that they read.
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -153,7 +155,8 @@ double fan_out(Peer& peer, pb::KV::Stub& stub, int watchers, int writes) {
 // Both run all the time; each row is measured in turns, three times for each, and the best counts: what else the machine does meets both.
 class Bench {
  public:
-  Bench(std::vector<Peer> peers, std::string dir, uint64_t keys) : peers_(std::move(peers)), dir_(std::move(dir)), keys_(keys) {}
+  Bench(std::vector<Peer> peers, std::string dir, uint64_t keys, std::string rows, int turns)
+      : peers_(std::move(peers)), dir_(std::move(dir)), keys_(keys), wanted_(std::move(rows)), turns_(turns) {}
 
   int run() {
     for (Peer& peer : peers_) {
@@ -205,6 +208,7 @@ class Bench {
           [&](size_t peer) { return clients_[peer]->run("/etcdserverpb.KV/Txn", 20000, 128, create); }, 20000);
     turns("watch: deliveries to 1,000 watchers", "/s", [&](size_t peer) { return fan_out(peers_[peer], *peers_[peer].kv, 1000, 100); }, 100'000);
 
+    if (!wanted_.empty()) return 0;
     for (size_t peer = 0; peer < peers_.size(); ++peer) {
       const uint64_t have = base_ - 10'000'000;
       base_ = 20'000'000;
@@ -234,8 +238,10 @@ class Bench {
     return 2;
   }
   void turns(const std::string& name, const std::string& unit, const std::function<double(size_t)>& measure, uint64_t calls) {
+    const bool first = rows.empty();
+    if (!first && name.find(wanted_) == std::string::npos) return;
     std::vector<double> best(peers_.size()), cpu(peers_.size(), 1e9);
-    for (int turn = 0; turn < 3; ++turn) {
+    for (int turn = 0; turn < (first ? 3 : turns_); ++turn) {
       for (size_t peer = 0; peer < peers_.size(); ++peer) {
         const double before = cpu_of(peers_[peer].process->pid());
         best[peer] = std::max(best[peer], measure(peer));
@@ -252,6 +258,8 @@ class Bench {
   std::vector<Peer> peers_;
   const std::string dir_;
   const uint64_t keys_;
+  const std::string wanted_;
+  const int turns_;
   std::vector<std::unique_ptr<bench::LeanClient>> clients_;
   uint64_t base_ = 10'000'000;
 };
@@ -263,21 +271,23 @@ class Bench {
 int main(int argc, char** argv) {
   using namespace engenho;
   using namespace engenho::datastore::differential;
-  std::string engenho, etcd, dir = "/var/tmp", only;
-  int64_t keys = 1'000'000;
+  std::string engenho, etcd, dir = "/var/tmp", only, wanted;
+  int64_t keys = 1'000'000, turns = 3;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string name = argv[i], value = argv[i + 1];
     if (name == "--engenho") engenho = value;
     else if (name == "--etcd") etcd = value;
     else if (name == "--dir") dir = value;
     else if (name == "--only") only = value;
+    else if (name == "--rows") wanted = value;
+    else if (name == "--turns" && parse_int(value, turns) && turns > 0) continue;
     else if (name != "--keys" || !parse_int(value, keys)) {
       std::cerr << "bench_datastore: unexpected " << name << "\n";
       return 2;
     }
   }
   if (engenho.empty() || etcd.empty()) {
-    std::cerr << "usage: bench_datastore --engenho PROGRAM --etcd PROGRAM [--dir DIR] [--keys N] [--only engenho|etcd]\n";
+    std::cerr << "usage: bench_datastore --engenho PROGRAM --etcd PROGRAM [--dir DIR] [--keys N] [--only engenho|etcd] [--rows TEXT] [--turns N]\n";
     return 2;
   }
   dir += "/engenho-bench-XXXXXX";
@@ -289,7 +299,7 @@ int main(int argc, char** argv) {
   std::vector<Peer> peers;
   if (only != "engenho") peers.push_back(etcd_peer(etcd, dir, true));
   if (only != "etcd") peers.push_back(engenho_peer(engenho, dir, true));
-  result = Bench(std::move(peers), dir, static_cast<uint64_t>(keys)).run();
+  result = Bench(std::move(peers), dir, static_cast<uint64_t>(keys), wanted, static_cast<int>(turns)).run();
   std::filesystem::remove_all(dir);
   printf("%-42s %12s %12s %8s\n", "", "engenho", "etcd", "ahead");
   for (Row& row : rows) {

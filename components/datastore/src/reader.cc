@@ -12,6 +12,16 @@ Status malformed(std::string_view family, std::string_view key) {
   return damaged_error("a row of \"" + std::string(family) + "\" is malformed, key " + std::string(key));
 }
 
+// A range of one key: one look, which the tables' filters shorten, in place of an iterator over all of them.
+ListResult list_of(std::optional<KeyValue> kv, const ListRequest& request) {
+  ListResult result;
+  result.count = kv ? 1 : 0;
+  if (!kv || request.count_only) return result;
+  if (request.keys_only) kv->value = empty_bytes();
+  result.kvs.push_back(std::move(*kv));
+  return result;
+}
+
 }  // namespace
 
 Bytes empty_bytes() {
@@ -88,6 +98,12 @@ bool Reader::outrun(const Status& status, Revision asked, Revision& now) const {
 }
 
 Result<ListResult> Reader::list(const ListRequest& request) {
+  if (request.range.single()) {
+    ENGENHO_ASSIGN(GetResult got, get(request.range.start, request.revision));
+    ListResult result = list_of(std::move(got.kv), request);
+    result.revision = got.revision;
+    return result;
+  }
   Revision now = progress_.revision.load();
   for (;;) {
     At at(*this, request.revision > 0 ? request.revision : now);
@@ -228,6 +244,12 @@ Status Reader::At::scan_past(const KeyRange& range, bool fill_cache, const RowVi
 }
 
 Result<ListResult> Reader::At::list(const ListRequest& request) {
+  if (request.range.single()) {
+    ENGENHO_ASSIGN(auto kv, get(request.range.start));
+    ListResult result = list_of(std::move(kv), request);
+    result.revision = revision_;
+    return result;
+  }
   ListResult result;
   ListBuilder builder(request, result);
   // A long scan must not push everything else out of the small block cache.

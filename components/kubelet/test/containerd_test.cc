@@ -34,8 +34,8 @@ TEST_CASE("containerd: started, adopted, and gone after reset") {
   facts.logs_dir = data + "/agent/pod-logs";
   std::string sandbox;
   {
-    TaskGroup group("test");
     Containerd containerd(data, cni + "/bin", cni + "/conf");
+    TaskGroup group("test");   // ends first, also when a check fails: its tasks use the object above
     const Status started = containerd.start(group);
     INFO(started.to_string());
     REQUIRE(started.ok());
@@ -55,8 +55,8 @@ TEST_CASE("containerd: started, adopted, and gone after reset") {
     group.stop();   // as when engenho ends: containerd and the pod go on
   }
   {
-    TaskGroup group("test");
     Containerd containerd(data, cni + "/bin", cni + "/conf");
+    TaskGroup group("test");   // ends first, also when a check fails: its tasks use the object above
     REQUIRE(containerd.start(group).ok());
     Cri cri(containerd.socket());
     auto list = cri.list_sandboxes(pod.metadata.uid);

@@ -1,0 +1,101 @@
+#pragma once
+
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <thread>
+
+#include "engenho/apiserver/server.h"
+#include "engenho/base/fs.h"
+#include "engenho/base/json.h"
+#include "engenho/base/random.h"
+#include "engenho/client/client.h"
+#include "engenho/datastore/rocksdb_store.h"
+#include "engenho/pangea/executor.h"
+#include "engenho/testing/catch.h"
+
+namespace engenho::pangea::testing {
+
+class TempDir {
+ public:
+  TempDir() : path_(std::filesystem::temp_directory_path() / ("pangea-test-" + random_name_suffix(10))) { std::filesystem::create_directories(path_); }
+  ~TempDir() {
+    std::error_code code;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(path_, code)) {
+      if (entry.is_directory() && !entry.is_symlink()) std::filesystem::permissions(entry.path(), std::filesystem::perms::owner_all, std::filesystem::perm_options::add, code);
+    }
+    std::filesystem::remove_all(path_, code);
+  }
+  std::string path(const std::string& name = "") const { return name.empty() ? path_.string() : (path_ / name).string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+inline json::Value parse_json(std::string_view text) {
+  INFO(text);
+  auto parsed = json::parse(text);
+  REQUIRE(parsed);
+  return *parsed;
+}
+
+inline void write_text(const std::string& path, const std::string& text) {
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path());
+  std::ofstream(path) << text;
+}
+
+inline bool eventually(const std::function<bool()>& condition, Duration limit = std::chrono::seconds(30)) {
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+// An API server in this process, without sockets. restart() is what a kill leaves: a new server on the same data.
+class Cluster {
+ public:
+  Cluster() { start(); }
+  ~Cluster() { stop(); }
+  std::shared_ptr<client::Client> client() const {
+    return std::make_shared<client::Client>(client::local_transport(*server_, apiserver::UserInfo{"tester", "", {"system:masters"}, {}}), "test");
+  }
+  void restart() {
+    stop();
+    start();
+  }
+
+ private:
+  void start() {
+    datastore::RocksdbOptions store_options;
+    store_options.dir = dir_.path("data");
+    store_options.fsync = false;
+    store_ = std::move(*datastore::open_rocksdb_store(store_options));
+    apiserver::Options options;
+    options.store = store_.get();
+    options.service_account_key = *pki::PrivateKey::generate();
+    server_ = std::move(*apiserver::ApiServer::create(std::move(options)));
+    REQUIRE(server_->start().ok());
+  }
+  void stop() {
+    server_->stop();
+    server_.reset();
+    store_.reset();
+  }
+  TempDir dir_;
+  std::unique_ptr<datastore::Store> store_;
+  std::shared_ptr<apiserver::ApiServer> server_;
+};
+
+inline Workspace workspace(const TempDir& dir, std::string_view config, const std::string& name = "web") {
+  Workspace w;
+  w.pangea_namespace = "dev-state";
+  w.namespace_name = "default";
+  w.name = name;
+  w.directory = dir.path(name);
+  w.config = parse_json(config);
+  return w;
+}
+
+}  // namespace engenho::pangea::testing
