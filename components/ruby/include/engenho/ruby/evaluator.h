@@ -96,7 +96,6 @@ struct EvaluatorOptions {
   uint64_t memory_bytes = 1ull << 30;                 // address space of one call beyond what the zygote has
   size_t output_bytes = 16u << 20;                    // of the result
   std::vector<std::string> library_directories;       // where libruby is looked for; empty: the system's
-  bool require_isolation = true;                      // false: where the machine allows no namespaces, go on with seccomp and limits alone
 };
 
 // Thread-safe. Construction costs nothing.
