@@ -52,18 +52,17 @@ std::string read_all(int fd) {
   }
 }
 
-// In the forked process: one call, then the end. No destructor and no at_exit of the template runs.
-[[noreturn]] void run_call(Libruby& ruby, const json::Value& header, std::vector<Descriptor>& descriptors, const SandboxState& state) {
-  // 0: /dev/null, 1 and 2: captured, 3: the answer, 4: the request; nothing else stays open.
-  const int reply = fcntl(descriptors[kReply].get(), F_DUPFD, 64), body = fcntl(descriptors[kBody].get(), F_DUPFD, 64);
+// In the forked process: one call, then the end. No destructor and no at_exit of the template runs. `others`: what the zygote has open for other calls. The
+// interpreter's own descriptors must stay.
+[[noreturn]] void run_call(Libruby& ruby, const json::Value& header, std::vector<Descriptor>& descriptors, std::vector<Call>& others, const SandboxState& state) {
+  // 0: /dev/null, 1 and 2: captured, 3, until now the zygote's socket: the answer.
   dup2(descriptors[kOutput].get(), 1);
   dup2(descriptors[kOutput].get(), 2);
-  dup2(reply, 3);
-  dup2(body, 4);
-  syscall(SYS_close_range, 5u, ~0u, 0u);
+  dup2(descriptors[kReply].get(), 3);
+  const std::string request = read_all(descriptors[kBody].get());
+  descriptors.clear();
+  others.clear();
   signal(SIGPIPE, SIG_IGN);
-  const std::string request = read_all(4);
-  close(4);
 
   Confinement confinement;
   for (const json::Value& gem : header.get("gems")->items()) {
@@ -113,7 +112,7 @@ class Zygote {
     auto header = json::parse(packet->text);
     if (!header || packet->descriptors.size() != kJobDescriptors) return false;
     const long pid = ruby_.evaluate_number("::Process.fork || 0");
-    if (pid == 0) run_call(ruby_, *header, packet->descriptors, state_);
+    if (pid == 0) run_call(ruby_, *header, packet->descriptors, calls_, state_);
     const int status = packet->descriptors[kStatus].get();
     if (pid < 0) {
       (void)send_packet(status, "fork failed");

@@ -35,7 +35,7 @@ module Engenho
       when 'InvalidSynthesizerKeyError' then 'name'
       when 'TooManyFieldValuesError' then 'argument'
       when 'Engenho::ConstraintError', /\ADry::(Types|Struct)::/ then 'constraint'
-      when 'IOError' then 'template'
+      when 'SocketError', 'Socket::ResolutionError' then 'forbidden'
       else error.is_a?(ArgumentError) || error.is_a?(KeyError) || error.is_a?(TypeError) ? 'argument' : 'template'
       end
     end
@@ -65,7 +65,9 @@ module Engenho
     end
 
     def locations(error)
-      (error.backtrace || []).reject { |t| t.start_with?('<internal:', 'eval:') }
+      all = (error.backtrace || []).reject { |t| t.start_with?('<internal:', 'eval:') }
+      theirs = all.reject { |t| t.start_with?(OWN) }
+      theirs.empty? ? all : theirs
     end
 
     # The template's own line comes first, else that of a gem, else ours.
