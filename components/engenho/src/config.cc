@@ -134,7 +134,7 @@ const std::vector<Option>& options() {
          return {};
        }},
       {"token-auth-file", "FILE", "static tokens: lines of token,user,uid,\"group1,group2\"", text(&ServerConfig::token_auth_file)},
-      {"disable", "COMPONENT", "leave a component out: controllers, scheduler, proxy, dns; may be repeated",
+      {"disable", "COMPONENT", "leave a component out: controllers, scheduler, proxy, dns, pangea; may be repeated",
        [](ServerConfig& c, const std::string& v) -> Status {
          if (std::find(kComponents.begin(), kComponents.end(), v) == kComponents.end()) {
            const std::string near = nearest(v, kComponents);

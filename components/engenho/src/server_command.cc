@@ -31,6 +31,7 @@
 #include "engenho/proxy/proxy.h"
 #include "engenho/scheduler/scheduler.h"
 #include "engenho/kubelet/kubelet.h"
+#include "engenho/pangea/operator.h"
 #include "host.h"
 #include "shared_identity.h"
 #include "snapshots.h"
@@ -84,6 +85,12 @@ Result<Agent> start_agent(const ServerConfig& config, const Credentials& credent
   ENGENHO_TRY(cni::install(config.data_dir, self, network));
   ENGENHO_ASSIGN(out.kubelet, kubelet::Kubelet::create(std::move(options), *out.client));
   ENGENHO_TRY(out.kubelet->start());
+  return out;
+}
+
+pangea::Options pangea_options(const ServerConfig& config) {
+  pangea::Options out;
+  out.data_dir = config.data_dir + "/pangea";
   return out;
 }
 
@@ -205,6 +212,13 @@ Status run_server(const ServerConfig& config) {
       client::lead_while_elected(client, election, stop, run);
     });
   };
+  auto run_pangea = [&](const StopToken& stop) {
+    pangea::Operator pangea(as_user("system:pangea"), pangea_options(config));
+    pangea.start();
+    stop.wait();
+    pangea.stop();
+  };
+  if (!config.disabled("pangea")) control("pangea", run_pangea);
   if (!config.disabled("controllers")) control("kube-controller-manager", run_controllers);
   if (!config.disabled("scheduler")) control("kube-scheduler", run_scheduler);
   std::unique_ptr<proxy::Proxy> proxy;

@@ -1,0 +1,75 @@
+#include "engenho/pangea/operator.h"
+
+#include "engenho/base/fs.h"
+#include "engenho/base/log.h"
+#include "environment.h"
+#include "gem_store.h"
+#include "notifier.h"
+#include "receipt_store.h"
+
+namespace engenho::pangea {
+
+Result<Executor*> Executors::get(const std::string& name) {
+  std::lock_guard lock(mutex_);
+  auto& slot = made_[name];
+  if (slot == nullptr) {
+    ENGENHO_ASSIGN(slot, make_executor(name, options_));
+  }
+  return slot.get();
+}
+
+struct Operator::Impl {
+  Impl(std::shared_ptr<client::Transport> transport, Options o)
+      : options(std::move(o)),
+        client(std::make_shared<client::Client>(std::move(transport), "pangea")),
+        informers(*client),
+        events(*client, "pangea"),
+        executors(options.executors),
+        evaluator(options.evaluator),
+        gems(*client, options),
+        artifacts(options.data_dir),
+        notifier(*client, options),
+        receipts(client, options),
+        environment{options, client, *client, informers, events, executors, evaluator, gems, artifacts, notifier, receipts} {
+    for (auto make : {namespace_controller, gem_controller, catalog_controller, template_controller}) {
+      controllers.push_back(make(environment));
+      controllers.back()->prepare();
+    }
+    // Read by the gates; they have no handler of their own.
+    informers.get<pangea_v1::OperatorPolicy>();
+  }
+
+  Options options;
+  std::shared_ptr<client::Client> client;
+  client::Informers informers;
+  client::EventRecorder events;
+  Executors executors;
+  ruby::Evaluator evaluator;
+  GemStore gems;
+  Artifacts artifacts;
+  Notifier notifier;
+  ReceiptStore receipts;
+  Environment environment;
+  std::vector<std::unique_ptr<Controller>> controllers;
+  TaskGroup group{"pangea"};
+};
+
+Operator::Operator(std::shared_ptr<client::Transport> transport, Options options) : impl_(std::make_unique<Impl>(std::move(transport), std::move(options))) {}
+Operator::~Operator() { stop(); }
+
+void Operator::start() {
+  if (Status s = make_dirs(impl_->options.data_dir, 0700); !s.ok()) log::error("pangea", "{}", s.message());
+  impl_->informers.start();
+  impl_->group.spawn("start", [this](const StopToken& stop) {
+    if (!impl_->informers.wait_synced(stop)) return;
+    for (const auto& controller : impl_->controllers) controller->run(impl_->group);
+  });
+}
+
+void Operator::stop() {
+  impl_->group.stop();
+  impl_->notifier.stop();
+  impl_->informers.stop();
+}
+
+}  // namespace engenho::pangea
