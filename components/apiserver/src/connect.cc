@@ -1,5 +1,9 @@
 #include "connect.h"
 
+#include <arpa/inet.h>
+
+#include <algorithm>
+
 #include "encode.h"
 #include "engenho/base/bytes.h"
 #include "engenho/schema/api_errors.h"
@@ -29,7 +33,21 @@ bool hop_by_hop(std::string_view name) {
                              "Upgrade", "Content-Length", "Host", "Authorization"}) {
     if (http::iequals(h, name)) return true;
   }
-  return false;
+  // Whom the caller acts as is settled, and no business of the other end.
+  return http::iequals(name.substr(0, 12), "Impersonate-");
+}
+
+// Addresses come from objects that more people may write than may reach what this server reaches: its own loopback, a cloud's metadata
+// service (link-local) and groups of machines are none of a pod's.
+bool may_be_a_pod(const std::string& address) {
+  in_addr v4{};
+  if (inet_pton(AF_INET, address.c_str(), &v4) == 1) {
+    const uint32_t ip = ntohl(v4.s_addr);
+    return ip != 0 && ip != 0xffffffff && ip >> 24 != 127 && ip >> 16 != 0xa9fe && ip >> 28 != 0xe;
+  }
+  in6_addr v6{};
+  if (inet_pton(AF_INET6, address.c_str(), &v6) != 1 || IN6_IS_ADDR_V4MAPPED(&v6)) return false;
+  return !IN6_IS_ADDR_UNSPECIFIED(&v6) && !IN6_IS_ADDR_LOOPBACK(&v6) && !IN6_IS_ADDR_LINKLOCAL(&v6) && !IN6_IS_ADDR_MULTICAST(&v6);
 }
 
 std::string container_of(const Value& pod, std::string_view wanted, Status& error) {
@@ -285,7 +303,7 @@ void Connector::proxy(const std::shared_ptr<Context>& context, Services& service
     auto pod = rest.read(*pods, info.namespace_, target.name);
     if (!pod) return fail(pod.error());
     host = pod->str_at({"status", "podIP"});
-    if (host.empty()) return fail(bad_request("address not allowed"));
+    if (!may_be_a_pod(host)) return fail(bad_request("address not allowed"));
     if (port.empty()) {
       port = "80";
       if (const Value* containers = pod->at({"spec", "containers"})) {
@@ -318,6 +336,14 @@ void Connector::proxy(const std::shared_ptr<Context>& context, Services& service
     const Status none(503, reason::kServiceUnavailable, "no endpoints available for service \"" + info.name + "\"");
     if (!found) return fail(Status(503, reason::kServiceUnavailable, "no service port \"" + port + "\" found for service \"" + target.name + "\""));
     auto slices = rest.resources().find("discovery.k8s.io", "v1", "endpointslices");
+    // Whoever may write endpoints may name any address: only one that the pod it is said to be of has itself is gone to.
+    auto pods = rest.resources().find("", "v1", "pods");
+    const auto belongs = [&](const Value& endpoint, const std::string& ip) {
+      if (endpoint.str_at({"targetRef", "kind"}) != "Pod" || endpoint.str_at({"targetRef", "namespace"}) != info.namespace_ || !may_be_a_pod(ip)) return false;
+      const auto pod = rest.read(*pods, info.namespace_, std::string(endpoint.str_at({"targetRef", "name"})));
+      const Value* ips = pod ? pod->at({"status", "podIPs"}) : nullptr;
+      return ips != nullptr && std::any_of(ips->items().begin(), ips->items().end(), [&](const Value& one) { return one.str_at({"ip"}) == ip; });
+    };
     std::atomic<Revision> unused{0};
     std::vector<std::string> addresses;
     for (const ObjectPtr& s : slices->cacher->list(slices->store_prefix + info.namespace_ + "/", unused)) {
@@ -337,6 +363,7 @@ void Connector::proxy(const std::shared_ptr<Context>& context, Services& service
           if (ready != nullptr && !ready->bool_or(true)) continue;
           if (const Value* a = e.get("addresses"); a != nullptr && !a->items().empty()) {
             std::string ip(a->items()[0].str());
+            if (!belongs(e, ip)) continue;
             if (ip.find(':') != std::string::npos) ip = "[" + ip + "]";
             addresses.push_back(ip + ":" + std::to_string(number));
           }
@@ -348,8 +375,10 @@ void Connector::proxy(const std::shared_ptr<Context>& context, Services& service
   }
   // What follows "proxy" in the raw path is passed on as it came.
   const std::string& target_path = context->request().target;
-  const std::string marker = "/" + info.resource + "/";
-  size_t at = target_path.find("/proxy", target_path.find(marker));
+  // /api/v1/nodes/NAME/proxy or /api/v1/namespaces/NAMESPACE/RESOURCE/NAME/proxy: counted, because names may begin with "proxy".
+  size_t at = target_path.find_first_not_of('/') - 1;
+  for (int slashes = info.resource == "nodes" ? 4 : 6; slashes > 0 && at != std::string::npos; --slashes) at = target_path.find('/', at + 1);
+  if (at != std::string::npos && target_path.compare(at, 6, "/proxy") != 0) at = std::string::npos;
   std::string rest_of_path = at == std::string::npos ? "/" : target_path.substr(at + 6);
   const std::string prefix = at == std::string::npos ? "" : target_path.substr(0, at + 6);
   if (rest_of_path.empty() || rest_of_path[0] == '?') {

@@ -147,14 +147,16 @@ Result<DecodedBody> decode_body(Context& context, std::string_view group, std::s
   return out;
 }
 
+Status refused_patch(const std::string& shown, std::string why) {
+  schema::FieldErrors errors;
+  errors.add(schema::FieldErrorType::kInvalid, "patch", shown, std::move(why));
+  return errors.to_status("", "", "");
+}
+
 Result<DecodedBody> decode_patched(Context& context, const ResourceDef& resource, Value document, std::vector<std::string> strict,
                                    const std::function<std::string()>& shown) {
   ENGENHO_ASSIGN(const FieldValidation mode, field_validation(context));
-  auto refused = [&](std::string why) {
-    schema::FieldErrors errors;
-    errors.add(schema::FieldErrorType::kInvalid, "patch", shown(), std::move(why));
-    return err(errors.to_status("", "", ""));
-  };
+  const auto refused = [&](std::string why) { return err(refused_patch(shown(), std::move(why))); };
   DecodedBody out;
   out.reset_managed = is_managed_reset(document);
   std::vector<std::string> unknown;

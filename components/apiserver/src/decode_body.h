@@ -32,6 +32,7 @@ Result<DecodedBody> decode_patched_custom(Context& context, const ResourceDef& r
 // Parts of their errors: the body as errors quote it, and what Go says of a body that is no object.
 std::string quoted_body(std::string_view body);
 std::string not_an_object(const json::Value& document);
+Status refused_patch(const std::string& shown, std::string why);
 
 Result<FieldValidation> field_validation(const Context& context);
 Status report_strict(Context& context, FieldValidation mode, std::string_view prefix, const std::vector<std::string>& errors);

@@ -69,11 +69,7 @@ Result<DecodedBody> decode_custom(Context& context, const ResourceDef& resource)
 Result<DecodedBody> decode_patched_custom(Context& context, const ResourceDef& resource, Value document, std::vector<std::string> strict,
                                           const std::function<std::string()>& shown) {
   ENGENHO_ASSIGN(const FieldValidation mode, field_validation(context));
-  auto refused = [&](std::string why) {
-    schema::FieldErrors errors;
-    errors.add(schema::FieldErrorType::kInvalid, "patch", shown(), std::move(why));
-    return err(errors.to_status("", "", ""));
-  };
+  const auto refused = [&](std::string why) { return err(refused_patch(shown(), std::move(why))); };
   DecodedBody out;
   out.reset_managed = is_managed_reset(document);
   if (!document.is_object()) return refused(not_an_object(document));

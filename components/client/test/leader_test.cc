@@ -1,45 +1,15 @@
 #include "engenho/client/leader.h"
 
-#include <filesystem>
-
-#include "engenho/apiserver/server.h"
-#include "engenho/base/random.h"
 #include "engenho/catalog/coordination_v1.h"
-#include "engenho/datastore/rocksdb_store.h"
 #include "engenho/testing/catch.h"
+#include "engenho/testing/cluster.h"
+#include "engenho/testing/eventually.h"
 
 using namespace engenho;
+using testing::Cluster;
+using testing::eventually;
 
 namespace {
-
-class Cluster {
- public:
-  Cluster() : dir_((std::filesystem::temp_directory_path() / ("engenho-leader-" + random_name_suffix(8))).string()) {
-    datastore::RocksdbOptions store_options;
-    store_options.dir = dir_;
-    store_options.fsync = false;
-    store_ = std::move(*datastore::open_rocksdb_store(store_options));
-    apiserver::Options options;
-    options.store = store_.get();
-    options.service_account_key = *pki::PrivateKey::generate();
-    server_ = std::move(*apiserver::ApiServer::create(std::move(options)));
-    REQUIRE(server_->start().ok());
-  }
-  ~Cluster() {
-    server_->stop();
-    server_.reset();
-    store_.reset();
-    std::filesystem::remove_all(dir_);
-  }
-  std::unique_ptr<client::Client> client() {
-    return std::make_unique<client::Client>(client::local_transport(*server_, apiserver::UserInfo{"tester", "", {"system:masters"}, {}}), "test");
-  }
-
- private:
-  std::string dir_;
-  std::unique_ptr<datastore::Store> store_;
-  std::shared_ptr<apiserver::ApiServer> server_;
-};
 
 client::LeaderOptions options(const std::string& identity) {
   client::LeaderOptions out;
@@ -49,16 +19,6 @@ client::LeaderOptions options(const std::string& identity) {
   out.renew_deadline = std::chrono::milliseconds(700);
   out.retry = std::chrono::milliseconds(50);
   return out;
-}
-
-template <typename Condition>
-bool eventually(Condition condition) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::yield();
-  }
-  return true;
 }
 
 }  // namespace

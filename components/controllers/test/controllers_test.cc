@@ -2,14 +2,11 @@
 #include "engenho/controllers/controllers.h"
 
 #include <condition_variable>
-#include <filesystem>
 
-#include "engenho/apiserver/server.h"
-#include "engenho/base/random.h"
 #include "engenho/catalog/apps_v1.h"
 #include "engenho/catalog/core_v1.h"
-#include "engenho/datastore/rocksdb_store.h"
 #include "engenho/testing/catch.h"
+#include "engenho/testing/cluster.h"
 
 using namespace engenho;
 namespace core_v1 = k8s::core_v1;
@@ -19,21 +16,12 @@ namespace {
 
 class Cluster {
  public:
-  Cluster() : dir_((std::filesystem::temp_directory_path() / ("engenho-kcm-" + random_name_suffix(8))).string()) {
-    datastore::RocksdbOptions store_options;
-    store_options.dir = dir_;
-    store_options.fsync = false;
-    store_ = std::move(*datastore::open_rocksdb_store(store_options));
-    apiserver::Options options;
-    options.store = store_.get();
-    options.service_account_key = *pki::PrivateKey::generate();
-    server_ = std::move(*apiserver::ApiServer::create(std::move(options)));
-    REQUIRE(server_->start().ok());
-    client = std::make_unique<client::Client>(as("tester", "system:masters"), "test");
+  Cluster() {
+    client = api.client();
     informers = std::make_unique<client::Informers>(*client);
     controllers::Options kcm;
     kcm.root_ca_pem = "CA";
-    controllers_ = std::make_unique<controllers::Controllers>(as("system:kube-controller-manager", ""), kcm);
+    controllers_ = std::make_unique<controllers::Controllers>(api.as("system:kube-controller-manager"), kcm);
     controllers_->start();
   }
   ~Cluster() {
@@ -42,16 +30,6 @@ class Cluster {
     controllers_.reset();
     informers.reset();
     client.reset();
-    server_->stop();
-    server_.reset();
-    store_.reset();
-    std::filesystem::remove_all(dir_);
-  }
-  std::shared_ptr<client::Transport> as(std::string user, std::string group) {
-    apiserver::UserInfo who;
-    who.name = std::move(user);
-    if (!group.empty()) who.groups = {std::move(group)};
-    return client::local_transport(*server_, who);
   }
   // Waits until `check` holds, asked again after each change of a T.
   template <typename T>
@@ -73,13 +51,12 @@ class Cluster {
     informers = std::make_unique<client::Informers>(*client);
     return good;
   }
+
+  testing::Cluster api;
   std::unique_ptr<client::Client> client;
   std::unique_ptr<client::Informers> informers;
 
  private:
-  std::string dir_;
-  std::unique_ptr<datastore::Store> store_;
-  std::unique_ptr<apiserver::ApiServer> server_;
   std::unique_ptr<controllers::Controllers> controllers_;
 };
 

@@ -15,6 +15,7 @@
 #include "engenho/datastore/rocksdb_store.h"
 #include "engenho/datastore/store.h"
 #include "engenho/testing/catch.h"
+#include "engenho/testing/eventually.h"
 
 namespace engenho::datastore {
 
@@ -129,15 +130,6 @@ class RecordingSink final : public WatchSink {
   bool pause_ = false;
 };
 
-// Waits for what has no notification of its own: gives the other threads turns until it is so.
-template <typename Condition>
-bool eventually(Condition condition) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
+using testing::eventually;
 
 }  // namespace engenho::datastore

@@ -1,10 +1,6 @@
 #include "engenho/kubelet/kubelet.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cstdio>
 #include <set>
 
 #include "cluster.h"
@@ -14,6 +10,7 @@
 #include "engenho/catalog/authentication_v1.h"
 #include "engenho/client/events.h"
 #include "engenho/client/informer.h"
+#include "logs.h"
 #include "node.h"
 #include "pod_worker.h"
 #include "server.h"
@@ -75,7 +72,7 @@ class KubeletImpl final : public Kubelet {
         cluster_(client_, node_),
         facts_{options_.node_name, options_.node_address, options_.cluster_dns, options_.cluster_domain, options_.resolv_conf, options_.data_dir + "/agent/pod-logs",
                options_.data_dir + "/agent/kubelet/pods", node_.memory_capacity()},
-        volumes_(facts_.pods_dir, cluster_),
+        volumes_(facts_.pods_dir, cluster_, Clock::real()),
         probes_(cri_, [this](const std::string& uid) { wake(uid); },
                 [this](const PodPtr& pod, const std::string& container, const std::string& type, const std::string& reason, const std::string& message) {
                   auto about = client::reference_to(*pod);
@@ -206,25 +203,15 @@ class KubeletImpl final : public Kubelet {
     }
   }
 
-  // A log over 10 MiB gets a number and the runtime a new file; the newest four of the old ones are kept.
   void rotate(const rt::Container& c) {
-    constexpr off_t kMaxLog = 10 << 20;
-    constexpr int kKeep = 4;
     auto label = [&c](const char* name) {
       auto it = c.labels().find(name);
       return it == c.labels().end() ? std::string() : it->second;
     };
     const std::string path = facts_.logs_dir + "/" + label(kLabelPodNamespace) + "_" + label(kLabelPodName) + "_" + label(kLabelPodUid) + "/" +
                              c.metadata().name() + "/" + std::to_string(c.metadata().attempt()) + ".log";
-    struct stat st {};
-    if (stat(path.c_str(), &st) != 0 || st.st_size < kMaxLog) return;
-    unlink((path + "." + std::to_string(kKeep)).c_str());
-    for (int i = kKeep - 1; i >= 1; --i) rename((path + "." + std::to_string(i)).c_str(), (path + "." + std::to_string(i + 1)).c_str());
-    if (rename(path.c_str(), (path + ".1").c_str()) != 0) return;
-    if (Status s = cri_.reopen_log(c.id()); !s.ok()) {
-      log::warn("kubelet", "log of {}: {}", c.metadata().name(), s.message());
-      rename((path + ".1").c_str(), path.c_str());   // the runtime still writes to it: under its name again
-    }
+    const auto rotated = rotate_log(path, kMaxLogBytes, kMaxLogFiles, [&] { return cri_.reopen_log(c.id()); });
+    if (!rotated) log::warn("kubelet", "log of {}: {}", c.metadata().name(), rotated.error().message());
   }
 
   // containerd 1.6 has no event stream: what differs from a second ago wakes its pod.

@@ -6,6 +6,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
+
+#include "engenho/base/fs.h"
 
 namespace engenho::kubelet {
 
@@ -57,10 +60,12 @@ Status read_log(const std::string& path, const LogOptions& options, const std::f
   char buffer[65536];
   bool line_start = true;   // of the text that we write: a time stamp is due
   int idle = 0;
+  bool rotated = false;
   while (!stop.stopped()) {
     const ssize_t n = pread(fd, buffer, sizeof buffer, offset);
     if (n < 0) return errno_error("read log", errno);
     if (n > 0) {
+      rotated = false;
       offset += n;
       pending.append(buffer, static_cast<size_t>(n));
       out.clear();
@@ -86,14 +91,16 @@ Status read_log(const std::string& path, const LogOptions& options, const std::f
       continue;
     }
     if (!options.follow) return {};
-    // Another file under the name: the runtime has rotated, and this one is read to its end.
+    // Another file under the name: it was rotated, and this one gets no more. What it got since we met its end is read first.
     struct stat here {}, named {};
     if (fstat(fd, &here) == 0 && stat(path.c_str(), &named) == 0 && named.st_ino != here.st_ino) {
+      if (!std::exchange(rotated, true)) continue;
       const int next = open(path.c_str(), O_RDONLY | O_CLOEXEC);
       if (next >= 0) {
         close(fd);
         fd = next;
         offset = 0;
+        rotated = false;
         continue;
       }
     }
@@ -104,6 +111,31 @@ Status read_log(const std::string& path, const LogOptions& options, const std::f
     stop.wait_for(std::chrono::milliseconds(100));
   }
   return {};
+}
+
+namespace {
+std::string rotated_name(const std::string& path, int number) { return path + "." + std::to_string(number); }
+}  // namespace
+
+Result<bool> rotate_log(const std::string& path, int64_t max_bytes, int max_files, const std::function<Status()>& reopen) {
+  struct stat st {};
+  if (stat(path.c_str(), &st) != 0 || st.st_size < max_bytes) return false;
+  const int oldest = max_files - 1;
+  unlink(rotated_name(path, oldest).c_str());
+  for (int i = oldest - 1; i >= 1; --i) rename(rotated_name(path, i).c_str(), rotated_name(path, i + 1).c_str());
+  if (rename(path.c_str(), rotated_name(path, 1).c_str()) != 0) return err(errno_error("rename " + path, errno));
+  if (Status status = reopen(); !status.ok()) {
+    // The runtime still writes to it, unless it has made the new one.
+    if (!path_exists(path)) rename(rotated_name(path, 1).c_str(), path.c_str());
+    return err(std::move(status));
+  }
+  return true;
+}
+
+void remove_log(const std::string& path) {
+  unlink(path.c_str());
+  for (int i = 1; unlink(rotated_name(path, i).c_str()) == 0 || i < kMaxLogFiles; ++i) {
+  }
 }
 
 }  // namespace engenho::kubelet

@@ -33,4 +33,13 @@ int64_t tail_offset(int fd, int64_t size, int64_t lines);
 Status read_log(const std::string& path, const LogOptions& options, const std::function<bool()>& running, const StopToken& stop,
                 const std::function<bool(std::string_view)>& write);
 
+// Upstream's defaults of containerLogMaxSize and containerLogMaxFiles, the file that is written to among them.
+constexpr int64_t kMaxLogBytes = 10 << 20;
+constexpr int kMaxLogFiles = 5;
+// Gives a log of at least `max_bytes` the suffix ".1", after moving older ones up by one (the oldest goes), and has the runtime begin a new file by
+// `reopen`. When that fails the log has its name again. False: it was not long enough, or not there.
+Result<bool> rotate_log(const std::string& path, int64_t max_bytes, int max_files, const std::function<Status()>& reopen);
+// With all that was rotated out of it.
+void remove_log(const std::string& path);
+
 }  // namespace engenho::kubelet

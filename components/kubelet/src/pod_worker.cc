@@ -8,6 +8,7 @@
 #include "engenho/base/fs.h"
 #include "engenho/base/log.h"
 #include "lifecycle.h"
+#include "logs.h"
 
 namespace engenho::kubelet {
 
@@ -266,7 +267,10 @@ Status PodWorker::ensure_sandbox(const PodPtr& pod, RuntimePod& runtime) {
     } else {
       volumes_ = std::move(*volumes);
     }
-    refresh_volumes_at_ = now() + kVolumeRefresh;
+    // A token that is due before the next look is renewed when it is; one that could not be renewed is asked for at the next look.
+    Duration refresh = kVolumeRefresh;
+    if (const Duration due = volumes_.renew_at - Clock::real().wall(); due > Duration(0)) refresh = std::min(refresh, due);
+    refresh_volumes_at_ = now() + refresh;
   }
   later(refresh_volumes_at_ - now());
   uint32_t attempt = runtime.sandboxes.empty() ? 0 : runtime.sandboxes.front().metadata().attempt() + 1;
@@ -510,10 +514,7 @@ void PodWorker::collect_dead(const RuntimePod& runtime) {
   for (const auto& c : runtime.containers) {
     if (c.state() != rt::CONTAINER_EXITED) continue;
     if (++kept[c.metadata().name()] > 1) {
-      if (m_.cri.remove_container(c.id()).ok()) {
-        std::error_code ec;
-        std::filesystem::remove(c.log_path(), ec);
-      }
+      if (m_.cri.remove_container(c.id()).ok()) remove_log(c.log_path());
     }
   }
 }

@@ -16,6 +16,7 @@
 
 #include "engenho/base/bytes.h"
 #include "engenho/base/fs.h"
+#include "engenho/base/log.h"
 
 namespace engenho::kubelet {
 
@@ -219,6 +220,40 @@ void apply_group(Files& files, int64_t group) {
 
 }  // namespace
 
+Result<std::string> VolumeManager::service_token(const Pod& pod, const core_v1::ServiceAccountTokenProjection& source, const std::string& dir, Volumes& out) {
+  constexpr Duration kMaxAge = std::chrono::hours(24);
+  // Beside the volume, so that a restart keeps it, too: when it is due, when it ends, and which token that is said of. (We may have been killed
+  // before the volume had it.)
+  const std::string meta = dir + ".token-" + sha256_hex(source.path).substr(0, 12);
+  const WallTime now = clock_.wall();
+  std::string old;
+  WallTime due{}, ends{};
+  if (auto text = read_file(dir + "/" + source.path), notes = read_file(meta); text && notes) {
+    const auto lines = split(*notes, '\n');
+    const auto first = parse_rfc3339(lines[0]), second = parse_rfc3339(lines.size() < 3 ? "" : lines[1]);
+    if (first && second && lines[2] == sha256_hex(*text)) {
+      old = std::move(*text);
+      due = *first;
+      ends = *second;
+    }
+  }
+  if (old.empty() || due <= now) {
+    auto token = cluster_.token(pod, source.audience, source.expiration_seconds.value_or(3600));
+    if (!token) {
+      if (old.empty() || ends <= now) return err(token.error());
+      log::warn("kubelet", "pod {}/{}: the token of {} cannot be renewed, and is valid until {}: {}", pod.metadata.namespace_, pod.metadata.name, source.path,
+                format_rfc3339(ends), token.error().message());
+    } else {
+      old = std::move(token->text);
+      ends = token->expires;
+      due = now + std::min<Duration>((ends - now) * 4 / 5, kMaxAge);
+      ENGENHO_TRY(write_file_atomic(meta, format_rfc3339(due) + "\n" + format_rfc3339(ends) + "\n" + sha256_hex(old), 0600));
+    }
+  }
+  out.renew_at = std::min(out.renew_at, due);
+  return old;
+}
+
 Result<Files> VolumeManager::projected(const Pod& pod, const core_v1::ProjectedVolumeSource& source, const std::string& dir, const PodAddresses& addresses, Volumes& out) {
   Files files;
   const int mode = source.default_mode.value_or(0644);
@@ -232,26 +267,7 @@ Result<Files> VolumeManager::projected(const Pod& pod, const core_v1::ProjectedV
       ENGENHO_TRY(add_downward(pod, s.downward_api->items, mode, addresses, cluster_, files));
     } else if (s.service_account_token) {
       const auto& t = *s.service_account_token;
-      // Kept while it is young, also over a restart.
-      const std::string meta = dir + ".token-" + sha256_hex(t.path).substr(0, 12);
-      const WallTime now = Clock::real().wall();
-      std::string text;
-      WallTime renew = now;
-      auto due = read_file(meta);
-      if (auto old = read_file(dir + "/" + t.path); due && old && !old->empty()) {
-        if (auto at = parse_rfc3339(trim(*due)); at && *at > now) {
-          text = *old;
-          renew = *at;
-        }
-      }
-      if (text.empty()) {
-        const int64_t seconds = t.expiration_seconds.value_or(3600);
-        ENGENHO_ASSIGN(Token token, cluster_.token(pod, t.audience, seconds));
-        text = token.text;
-        renew = now + std::chrono::duration_cast<Duration>((token.expires - now) * 4 / 5);
-        ENGENHO_TRY(write_file_atomic(meta, format_rfc3339(renew), 0600));
-      }
-      out.renew_at = std::min(out.renew_at, renew);
+      ENGENHO_ASSIGN(std::string text, service_token(pod, t, dir, out));
       // A process that does not run as root reads it through fsGroup; without one it is the container's user's to read.
       int token_mode = mode;
       if (pod.spec.security_context && pod.spec.security_context->fs_group) token_mode = 0640;

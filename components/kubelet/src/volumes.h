@@ -26,8 +26,9 @@ struct Volumes {
 
 class VolumeManager {
  public:
-  VolumeManager(std::string pods_dir, Cluster& cluster) : pods_dir_(std::move(pods_dir)), cluster_(cluster) {}
-  // Makes what is not there and brings what came from the cluster up to date. Tokens are kept until they are due.
+  VolumeManager(std::string pods_dir, Cluster& cluster, Clock& clock) : pods_dir_(std::move(pods_dir)), cluster_(cluster), clock_(clock) {}
+  // Makes what is not there and brings what came from the cluster up to date. Tokens are kept until they are due: when four fifths of their
+  // life, or a day, is over. One that cannot be renewed then is kept as long as it is valid.
   Result<Volumes> ensure(const Pod& pod, const PodAddresses& addresses);
   // Unmounts and removes everything of the pod.
   Status remove(const std::string& uid);
@@ -36,8 +37,10 @@ class VolumeManager {
  private:
   Result<std::string> ensure_one(const Pod& pod, const core_v1::Volume& volume, const PodAddresses& addresses, Volumes& out);
   Result<Files> projected(const Pod& pod, const core_v1::ProjectedVolumeSource& source, const std::string& dir, const PodAddresses& addresses, Volumes& out);
+  Result<std::string> service_token(const Pod& pod, const core_v1::ServiceAccountTokenProjection& source, const std::string& dir, Volumes& out);
   const std::string pods_dir_;
   Cluster& cluster_;
+  Clock& clock_;
 };
 
 // Every mount point below `dir`, deepest first.

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 
 #include "engenho/base/bytes.h"
@@ -39,13 +40,18 @@ class FakeCluster final : public Cluster {
     }
     return out;
   }
-  Result<Token> token(const Pod&, const std::string&, int64_t) override { return Token{"t" + std::to_string(++tokens), Clock::real().wall() + std::chrono::hours(1)}; }
+  Result<Token> token(const Pod&, const std::string&, int64_t seconds) override {
+    if (tokens_fail) return err(unavailable("the API server is away"));
+    return Token{"t" + std::to_string(++tokens), clock.wall() + std::chrono::seconds(seconds)};
+  }
   int64_t allocatable_milli_cpu() const override { return 2000; }
   int64_t allocatable_memory() const override { return 1 << 30; }
   std::map<std::string, core_v1::ConfigMap> config_maps;
   std::map<std::string, core_v1::Secret> secrets;
   std::vector<std::shared_ptr<const core_v1::Service>> all_services;
+  FakeClock clock;
   int tokens = 0;
+  bool tokens_fail = false;
 };
 
 struct TempDir {
@@ -167,6 +173,102 @@ TEST_CASE("files of a volume change all at once and never leave it") {
   CHECK_FALSE(write_files_atomic(dir.path, {{"../x", {"", 0644}}}, -1).ok());
   CHECK_FALSE(write_files_atomic(dir.path, {{"a/../../x", {"", 0644}}}, -1).ok());
   CHECK_FALSE(write_files_atomic(dir.path, {{"/x", {"", 0644}}}, -1).ok());
+}
+
+TEST_CASE("a token is renewed when four fifths of its life are over, and kept while it cannot be") {
+  if (geteuid() != 0) {
+    WARN("skipped: needs root, for a tmpfs");
+    return;
+  }
+  TempDir dir;
+  FakeCluster cluster;
+  Pod pod = make_pod("Always");
+  pod.spec.volumes.emplace_back();
+  pod.spec.volumes.back().name = "v";
+  auto& source = pod.spec.volumes.back().projected.ensure().sources.emplace_back();
+  source.service_account_token.ensure().path = "token";
+  source.service_account_token->expiration_seconds = 600;
+  auto volumes = std::make_unique<VolumeManager>(dir.path, cluster, cluster.clock);
+  WallTime renew_at{};
+  const auto token = [&]() -> std::string {
+    auto made = volumes->ensure(pod, {});
+    REQUIRE(made);
+    renew_at = made->renew_at;
+    return *read_file(made->host_paths.at("v") + "/token");
+  };
+  const WallTime begin = cluster.clock.wall();
+  CHECK(token() == "t1");
+  CHECK(renew_at == begin + std::chrono::seconds(480));
+  cluster.clock.advance(std::chrono::seconds(479));
+  CHECK(token() == "t1");
+  volumes = std::make_unique<VolumeManager>(dir.path, cluster, cluster.clock);   // a restart
+  CHECK(token() == "t1");
+  cluster.clock.advance(std::chrono::seconds(1));
+  CHECK(token() == "t2");
+  CHECK(renew_at == begin + std::chrono::seconds(960));
+
+  cluster.tokens_fail = true;
+  cluster.clock.advance(std::chrono::seconds(590));
+  CHECK(token() == "t2");                                       // overdue, and valid for ten seconds more
+  cluster.clock.advance(std::chrono::seconds(10));
+  CHECK_FALSE(volumes->ensure(pod, {}));
+  cluster.tokens_fail = false;
+  CHECK(token() == "t3");
+
+  // Killed after the times were written and before the volume was: the times are of another token.
+  const std::string path = volumes->ensure(pod, {})->host_paths.at("v");
+  REQUIRE(write_files_atomic(path, {{"token", {"t2", 0644}}}, -1).ok());
+  CHECK(token() == "t4");
+
+  // The longest that one is used is a day.
+  source.service_account_token->expiration_seconds = 7 * 86400;
+  source.service_account_token->path = "long";
+  (void)volumes->ensure(pod, {});
+  CHECK(*read_file(path + "/long") == "t5");
+  cluster.clock.advance(std::chrono::hours(24));
+  (void)volumes->ensure(pod, {});
+  CHECK(*read_file(path + "/long") == "t6");
+}
+
+TEST_CASE("a long log is rotated, and followed over it") {
+  TempDir dir;
+  const std::string path = dir.path + "/0.log";
+  const auto line = [](const std::string& text) { return "2026-01-01T00:00:01Z stdout F " + text + "\n"; };
+  int opened = 0;
+  const auto reopen = [&] {
+    ++opened;
+    return write_file_atomic(path, line("after " + std::to_string(opened)), 0600);
+  };
+  CHECK_FALSE(*rotate_log(path, 10, 5, reopen));
+  REQUIRE(write_file_atomic(path, line("first"), 0600).ok());
+  CHECK_FALSE(*rotate_log(path, 1000, 5, reopen));
+  for (int i = 1; i <= 6; ++i) CHECK(*rotate_log(path, 10, 5, reopen));
+  CHECK(*read_file(path) == line("after 6"));
+  for (int i = 1; i <= 4; ++i) CHECK(*read_file(path + "." + std::to_string(i)) == line("after " + std::to_string(6 - i)));
+  CHECK_FALSE(path_exists(path + ".5"));
+  CHECK_FALSE(rotate_log(path, 10, 5, [] { return unavailable("the runtime is away"); }));
+  CHECK(*read_file(path) == line("after 6"));
+  CHECK_FALSE(path_exists(path + ".1"));
+
+  // Whoever follows sees what came to the old file until it was rotated, and then the new one.
+  std::string seen;
+  bool runs = true;
+  LogOptions follow;
+  follow.follow = true;
+  const Status followed = read_log(path, follow, [&] { return runs; }, StopToken(), [&](std::string_view text) {
+    seen += text;
+    if (seen == "after 6\n") {
+      std::ofstream(path, std::ios::app) << line("the last of it");
+      CHECK(*rotate_log(path, 10, 5, reopen));
+    } else {
+      runs = seen.find("after 7") == std::string::npos;
+    }
+    return true;
+  });
+  CHECK(followed.ok());
+  CHECK(seen == "after 6\nthe last of it\nafter 7\n");
+  remove_log(path);
+  CHECK(std::filesystem::is_empty(dir.path));
 }
 
 TEST_CASE("log records, tails and limits") {
