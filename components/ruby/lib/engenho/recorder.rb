@@ -171,6 +171,7 @@ module Engenho
         engenho_warnings << "#{(frame.path + [name]).join('.')} is set more than once; the last value counts"
       end
       frame.seen[name.to_s] = true
+      Document.check(value, frame.path + [name])
       frame.hash[key] = value
       nil
     end
