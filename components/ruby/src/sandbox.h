@@ -37,7 +37,7 @@ struct Confinement {
   uint64_t cpu_seconds = 0;
   unsigned slot = 0;          // which of the uids
 };
-// In the process of one call. Afterwards: no capabilities, no other process's memory, no network, no new processes, a read-only root.
+// In the process of one call. Afterwards: no capabilities but that to read what is mounted, no other process's memory, no network, no new processes, a read-only root.
 Status confine(const Confinement& confinement, const SandboxState& state);
 
 // The seccomp filter: what an interpreter needs to compute and to read files; all else is EPERM.

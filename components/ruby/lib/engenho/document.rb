@@ -25,6 +25,14 @@ module Engenho
       document
     end
 
+    # While the template runs: only then is it known which line a wrong value comes from.
+    def check(value, path)
+      case value
+      when String, Symbol, Integer, true, false, nil then nil
+      else plain(value, path)
+      end
+    end
+
     def plain(value, path)
       case value
       when Hash

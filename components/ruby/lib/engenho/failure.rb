@@ -65,9 +65,7 @@ module Engenho
     end
 
     def locations(error)
-      all = (error.backtrace || []).reject { |t| t.start_with?('<internal:', 'eval:') }
-      theirs = all.reject { |t| t.start_with?(OWN) }
-      theirs.empty? ? all : theirs
+      (error.backtrace || []).reject { |t| t.start_with?('<internal:', 'eval:', OWN) }
     end
 
     # The template's own line comes first, else that of a gem, else ours.

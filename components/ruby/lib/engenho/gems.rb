@@ -125,9 +125,10 @@ module Engenho
         Module.class_eval do
           private def const_added(_name); end
         end
+        name_of = Module.instance_method(:name)
         @const_added = TracePoint.new(:class) do |point|
-          name = point.self.name
-          next if name.nil?
+          name = name_of.bind_call(point.self)
+          next if name.nil? || name.start_with?('#')
 
           outer, _, inner = name.rpartition('::')
           (outer.empty? ? Object : Object.const_get(outer)).send(:const_added, inner.to_sym)

@@ -82,6 +82,9 @@ module Engenho
 
     def from_file(path, template, name, synthesizer, inputs)
       templates = Templates.load(path)
+      if template && !templates.names.include?(template) && Pangea.architecture_for(name).nil?
+        raise UnknownName, "#{name}: unknown; #{File.basename(path)} has #{templates.names.join(', ')}"
+      end
       architecture = Pangea.architecture_for(name)
       return apply(architecture, synthesizer, inputs) if architecture
 

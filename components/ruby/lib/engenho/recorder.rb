@@ -138,7 +138,7 @@ module Engenho
       if block.nil? && attributes.nil? || !labels.all? { |l| l.is_a?(Symbol) || l.is_a?(String) }
         raise TooManyFieldValuesError, "field: #{where} takes one value, was given #{args.size}: #{args.inspect}"
       end
-      if %i[resource data].include?(name) && labels.size >= 2
+      if (%i[resource data].include?(name) && labels.size >= 2) || (!labels.empty? && Engenho::Gems.function?(name))
         raise TooManyFieldValuesError, "#{name} #{labels.join(' ')} inside #{frame.path.join(' ')}: a #{name} cannot stand inside another block"
       end
 
@@ -171,6 +171,7 @@ module Engenho
         engenho_warnings << "#{(frame.path + [name]).join('.')} is set more than once; the last value counts"
       end
       frame.seen[name.to_s] = true
+      Document.check(value, frame.path + [name])
       frame.hash[key] = value
       nil
     end

@@ -4,7 +4,7 @@ module Engenho
   # A resource or data source in another's expression: `vpc.id` is "${aws_vpc.main.id}", `vpc[0].id` "${aws_vpc.main[0].id}", `vpc[:id]` and
   # `vpc.ref(:id)` as `vpc.id`. The reference itself, used as a value, is the whole object; in depends_on, its address.
   class Reference
-    attr_reader :type, :name, :resource_attributes, :outputs
+    attr_reader :type, :resource_attributes, :outputs
 
     def initialize(type, name, data: false, attributes: {}, outputs: {}, index: nil)
       @type = type.to_s
@@ -13,6 +13,11 @@ module Engenho
       @resource_attributes = attributes
       @outputs = outputs
       @index = index
+    end
+
+    # The resource's name in the template, unless its definition says that `name` is an output. The attribute is always `ref(:name)`.
+    def name
+      @outputs.key?(:name) ? ref(:name) : @name
     end
 
     def address
