@@ -159,7 +159,7 @@ Result<ProcessOutput> run_process(const ProcessOptions& options, Duration timeou
 }
 
 Result<ProcessEnd> run_process(const ProcessOptions& options, const ProcessRun& run) {
-  constexpr size_t kMaxLine = 16u << 20;
+  constexpr size_t kMaxLine = 256u << 20;
   Pipe in, out, error;
   const auto wake = std::make_shared<Pipe>();   // the hook may be running while it is removed: the descriptor must outlive it
   ENGENHO_TRY(in.open());

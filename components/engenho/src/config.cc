@@ -74,7 +74,7 @@ Setter flag(bool ServerConfig::* member) {
   };
 }
 
-const std::vector<std::string> kComponents = {"controllers", "scheduler", "proxy", "dns"};
+const std::vector<std::string> kComponents = {"controllers", "scheduler", "proxy", "dns", "pangea"};
 
 const std::vector<Option>& options() {
   static const std::vector<Option> table = {

@@ -210,7 +210,10 @@ StateAnswer HttpState::lock(const StateRequest& request) {
     return locked(now ? *now : std::nullopt);
   }
   const Status s = locks_->taken(wanted, *token);
-  return s.ok() ? answer(200) : failure(s);
+  if (!s.ok()) return failure(s);
+  std::lock_guard guard(mutex_);
+  taken_.insert(wanted.id);
+  return answer(200);
 }
 
 StateAnswer HttpState::unlock(const StateRequest& request) {
@@ -222,10 +225,24 @@ StateAnswer HttpState::unlock(const StateRequest& request) {
     else if (id.empty()) return answer(400, "the body does not say which lock: it has no ID\n");
   }
   const Status s = locks_->release(id);
-  if (s.ok() || s.not_found()) return answer(200);   // not locked: that is what was asked for
+  if (s.ok() || s.not_found()) {   // not locked: that is what was asked for
+    std::lock_guard guard(mutex_);
+    if (id.empty()) taken_.clear();
+    taken_.erase(id);
+    return answer(200);
+  }
   if (!s.conflict()) return failure(s);
   auto holder = locks_->holder();
   return locked(holder ? *holder : std::nullopt);
+}
+
+void HttpState::release_taken() {
+  std::set<std::string> ids;
+  {
+    std::lock_guard guard(mutex_);
+    ids.swap(taken_);
+  }
+  for (const std::string& id : ids) (void)locks_->release(id);
 }
 
 StateAnswer HttpState::remove(const StateRequest& request) {

@@ -48,6 +48,7 @@ StateListener::StateListener(std::unique_ptr<Impl> impl) : impl_(std::move(impl)
 StateListener::~StateListener() {
   impl_->server->stop(std::chrono::seconds(2));
   impl_->pool.stop();
+  impl_->state.release_taken();   // a child that was killed left its lock
 }
 uint16_t StateListener::port() const { return impl_->port; }
 std::string StateListener::url() const { return "http://127.0.0.1:" + std::to_string(impl_->port) + "/state"; }

@@ -143,6 +143,11 @@ Result<Prepared> prepare(const Workspace& w) {
   Prepared out;
   if (!w.config.is_object() || w.config.members().empty()) return err(failure_status(FailureKind::kEmptyWorkspace, "there are no configuration files: the rendered document is empty"));
   if (w.directory.empty() || w.directory[0] != '/') return err(bad_request("the workspace directory must be an absolute path"));
+  const json::Value* settings = w.config.get("terraform");
+  for (const char* name : {"backend", "cloud"}) {
+    const bool there = settings != nullptr && (settings->get(name) != nullptr || std::any_of(settings->items().begin(), settings->items().end(), [&](const json::Value& part) { return part.get(name) != nullptr; }));
+    if (there) return err(bad_request(std::string("the configuration has a ") + name + " block: where the state lives is for its PangeaNamespace to say"));
+  }
   out.config = w.config;
   for (const auto& [type, block] : w.providers) ENGENHO_TRY(add_provider(out.config, type, block));
   for (const auto& [name, declaration] : declared_variables(w.config)) {

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <map>
 #include <thread>
 
 #include "engenho/apiserver/server.h"
@@ -97,5 +98,55 @@ inline Workspace workspace(const TempDir& dir, std::string_view config, const st
   w.config = parse_json(config);
   return w;
 }
+
+// The test provider, installed as a provider would be, and its cloud: a directory with one file an object and a log.
+class TestProvider {
+ public:
+  TestProvider() {
+    const std::string place = dir_.path("plugins/example.com/test/test/1.2.3/"
+#if defined(__aarch64__)
+                                        "linux_arm64"
+#else
+                                        "linux_amd64"
+#endif
+    );
+    std::filesystem::create_directories(place);
+    std::filesystem::create_symlink(MAGMA_TEST_PROVIDER, place + "/terraform-provider-test_v1.2.3");
+    std::filesystem::create_directories(dir_.path("cloud"));
+  }
+  ExecutorOptions options() const {
+    ExecutorOptions out;
+    out.plugin_dirs = {dir_.path("plugins")};
+    out.registries = false;
+    return out;
+  }
+  Workspace workspace(const TempDir& dir, const std::string& things, const std::string& name = "web", const std::string& more = "") const {
+    Workspace w = engenho::pangea::testing::workspace(
+        dir, R"({"terraform": {"required_providers": {"test": {"source": "example.com/test/test"}}}, "resource": {"test_thing": {)" + things + "}}" + more + "}", name);
+    w.environment["TEST_PROVIDER_CLOUD"] = dir_.path("cloud");
+    return w;
+  }
+  std::string cloud() const { return dir_.path("cloud"); }
+  std::vector<std::string> log() const {
+    std::vector<std::string> lines;
+    std::ifstream in(dir_.path("cloud/log"));
+    for (std::string line; std::getline(in, line);) lines.push_back(line);
+    return lines;
+  }
+  // name -> id, of what the cloud has.
+  std::multimap<std::string, std::string> things() const {
+    std::multimap<std::string, std::string> out;
+    for (const auto& file : std::filesystem::directory_iterator(dir_.path("cloud"))) {
+      if (file.path().extension() != ".json") continue;
+      auto text = read_file(file.path().string());
+      auto thing = text ? json::parse(*text) : err(text.error());
+      if (thing) out.emplace(thing->str_at({"name"}), thing->str_at({"id"}));
+    }
+    return out;
+  }
+
+ private:
+  TempDir dir_;
+};
 
 }  // namespace engenho::pangea::testing

@@ -34,7 +34,7 @@ struct ProcessRun {
   Duration timeout = std::chrono::hours(24);
   Duration grace{0};                   // from SIGTERM to SIGKILL, both to the whole process group
   StopToken stop;
-  std::function<void(std::string_view line)> on_line;   // each line of stdout, without its end; ProcessOutput::out stays empty. Lines over 16 MiB are cut
+  std::function<void(std::string_view line)> on_line;   // each line of stdout, without its end; ProcessOutput::out stays empty. Lines over 256 MiB are cut
 };
 struct ProcessEnd : ProcessOutput {
   bool stopped = false, timed_out = false, killed = false;   // killed: it did not end within the grace

@@ -11,6 +11,8 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 
 #include "engenho/magma/state_store.h"
@@ -42,6 +44,8 @@ class HttpState {
   ~HttpState();
 
   StateAnswer handle(const StateRequest& request);
+  // Gives back what was locked through this instance and not unlocked: its client is gone.
+  void release_taken();
 
   // The lock's lifetime for clients that do not renew.
   static constexpr Duration kClientLease = std::chrono::hours(24);
@@ -60,6 +64,8 @@ class HttpState {
 
   magma::StateStore& state_;
   std::unique_ptr<Locks> locks_;
+  std::mutex mutex_;                // guards `taken_`
+  std::set<std::string> taken_;     // ids of locks
 };
 
 }  // namespace engenho::pangea
