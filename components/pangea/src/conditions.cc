@@ -9,7 +9,8 @@ const pangea_v1::Condition* find_condition(const Conditions& conditions, std::st
   return it == conditions.end() ? nullptr : &*it;
 }
 
-void set_condition(Conditions& conditions, std::string_view type, std::string_view status, std::string_view reason, std::string message, WallTime now) {
+void set_condition(Conditions& conditions, std::string_view type, bool value, std::string_view reason, std::string message, WallTime now) {
+  const std::string_view status = value ? "True" : "False";
   auto it = std::find_if(conditions.begin(), conditions.end(), [&](const auto& c) { return c.type == type; });
   if (it == conditions.end()) {
     conditions.emplace_back();
@@ -20,9 +21,6 @@ void set_condition(Conditions& conditions, std::string_view type, std::string_vi
   it->status = status;
   it->reason = reason;
   it->message = shorten(message);
-}
-void set_condition(Conditions& conditions, std::string_view type, bool status, std::string_view reason, std::string message, WallTime now) {
-  set_condition(conditions, type, status ? "True" : "False", reason, std::move(message), now);
 }
 
 std::string shorten(std::string_view text, size_t limit) {

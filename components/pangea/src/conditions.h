@@ -18,7 +18,6 @@ inline bool is_true(const Conditions& conditions, std::string_view type) {
 }
 // Its time is that of the last change of its status.
 void set_condition(Conditions& conditions, std::string_view type, bool status, std::string_view reason, std::string message, WallTime now);
-void set_condition(Conditions& conditions, std::string_view type, std::string_view status, std::string_view reason, std::string message, WallTime now);
 
 // At most so many bytes of an error, cut between characters.
 std::string shorten(std::string_view text, size_t limit = 2048);

@@ -209,7 +209,7 @@ void TemplateWork::conditions() {
   if (!suspended) set_condition(c, "Reconciling", forward, phase, "", now);
   const bool git = status.compiled_revision.size() == 40;
   const bool stale = git && !status.observed_head_revision.empty() && status.observed_head_revision != status.compiled_revision;
-  set_condition(c, "SourceFresh", stale ? "False" : "True", !git ? "NoGitSource" : stale ? "BehindHead" : status.observed_head_revision.empty() ? "Unverified" : "AtHead", "", now);
+  set_condition(c, "SourceFresh", !stale, !git ? "NoGitSource" : stale ? "BehindHead" : status.observed_head_revision.empty() ? "Unverified" : "AtHead", "", now);
   set_condition(c, "DriftDetected", phase == "Drifted", phase == "Drifted" ? "DriftDetected" : "NoDrift", phase == "Drifted" ? status.plan_summary : "", now);
   if (status.auto_suspended) set_condition(c, "Healthy", false, status.last_escalation_reason, "automatically suspended", now);
   else if (status.last_escalation_reason.empty()) set_condition(c, "Healthy", true, "NoEscalations", "", now);
