@@ -121,6 +121,7 @@ Result<std::unique_ptr<ApiServer>> ApiServer::create(Options options) {
   rest.add_admission(default_ingress_class(rest));
   rest.add_admission(escalation_check(impl->authorizer));
   rest.add_admission(certificate_requests(impl->authorizer));
+  rest.add_admission(plan_approvals(impl->authorizer));
   rest.add_admission(resource_quota(rest));
   return std::unique_ptr<ApiServer>(new ApiServer(std::move(impl)));
 }

@@ -33,6 +33,7 @@
 #include "engenho/kubelet/kubelet.h"
 #include "engenho/pangea/operator.h"
 #include "host.h"
+#include "pangea_host.h"
 #include "shared_identity.h"
 #include "snapshots.h"
 
@@ -157,6 +158,7 @@ Status run_server(const ServerConfig& config) {
   options.kubelet_client_key_pem = credentials.api_client.key.pem();
   options.git_version = kKubernetesVersion;
   ENGENHO_ASSIGN_OR_RETURN(std::shared_ptr<apiserver::ApiServer> api, apiserver::ApiServer::create(std::move(options)));
+  add_pangea_subresources(api);
   ENGENHO_RETURN_IF_ERROR(api->start());
 
   http::ServerOptions http_options;
