@@ -74,6 +74,13 @@ module Engenho
         true
       end
 
+      # Pangea::Resources::AWSM2Application is in aws_m2_application.
+      def file_of_constant(constant)
+        @by_constant ||= all.reverse.flat_map { |g| Dir.glob("#{g.dir}/lib/pangea/resources/*/resource.rb") }
+                            .to_h { |f| [File.basename(File.dirname(f)).delete('_'), f] }
+        @by_constant[constant.to_s.downcase]
+      end
+
       def nearest_function(name)
         prefix = name.to_s.split('_').first
         names = all.flat_map { |g| Dir.glob("#{g.dir}/lib/pangea/resources/#{prefix}_*/resource.rb").map { |f| File.basename(File.dirname(f)) } }
@@ -141,8 +148,7 @@ module Engenho
         return if Pangea::Resources.singleton_class.method_defined?(:const_missing, false)
 
         Pangea::Resources.define_singleton_method(:const_missing) do |constant|
-          words = constant.to_s.gsub(/([A-Z]+)([A-Z][a-z])/, '\1_\2').gsub(/([a-z0-9])([A-Z])/, '\1_\2').downcase
-          file = Engenho::Gems.send(:resource_file, words.to_sym)
+          file = Engenho::Gems.file_of_constant(constant)
           file && require(file) && const_defined?(constant, false) ? const_get(constant, false) : super(constant)
         end
       end
