@@ -20,8 +20,14 @@ module Engenho
         const_added_on_old_rubies
       end
 
-      def find(name)
-        all.find { |g| g.name == name }
+      # Parts of Ruby's own library that the public gems load. The zygote calls it once, before the first compile that has gems.
+      def preload
+        %w[set json bigdecimal bigdecimal/util date time delegate weakref singleton forwardable monitor securerandom uri socket ipaddr net/http digest
+           logger pathname tempfile open3 erb yaml base64].each do |library|
+          require library
+        rescue LoadError
+          next   # not part of this version of Ruby
+        end
       end
 
       # Requires the gem's main file, but for its resource files; those come one by one.
