@@ -13,7 +13,9 @@ template :specs do
     def self.start(*) = nil
   end
 
-  files = Dir.glob("#{root}/spec/resources/**/*_spec.rb").sort[$pangea_variables['from'], $pangea_variables['count']]
+  # A few specs are of resources that the gem does not have.
+  files = Dir.glob("#{root}/spec/resources/**/*_spec.rb").sort
+  files = files.select { |f| File.directory?("#{root}/lib/pangea/resources/#{File.basename(f, '_spec.rb')}") }[$pangea_variables['from'], $pangea_variables['count']]
   require 'rspec/core'
   require 'pangea/testing'
   resources = {}

@@ -19,10 +19,12 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
 #include "core_files.h"
+#include "engenho/base/bytes.h"
 #include "engenho/base/fs.h"
 #include "protocol.h"
 
@@ -51,6 +53,18 @@ Status map_ids(pid_t child, bool& own_uids) {
   ENGENHO_RETURN_IF_ERROR(write_text(proc + "/uid_map", uid + "\n"));
   ENGENHO_RETURN_IF_ERROR(write_text(proc + "/setgroups", "deny"));
   return write_text(proc + "/gid_map", gid + "\n");
+}
+
+// Whether this user namespace (a container's, it may be) has the ids that calls run under.
+bool ids_exist_here() {
+  auto text = read_file("/proc/self/uid_map");
+  if (!text) return false;
+  for (std::string_view line : split(*text, '\n')) {
+    unsigned inside = 0, outside = 0, count = 0;
+    if (sscanf(std::string(line).c_str(), "%u %u %u", &inside, &outside, &count) != 3) continue;
+    if (inside <= kFirstHostUid && uint64_t{inside} + count >= uint64_t{kFirstHostUid} + kUids) return true;
+  }
+  return false;
 }
 
 // The process that stays outside: ends with the child, and kills it when the evaluator has gone.
@@ -191,7 +205,7 @@ Result<SandboxState> enter_namespaces(int control) {
   pid_t child = clone_with(kNamespaces | CLONE_NEWUSER);
   if (child < 0 && geteuid() == 0) {
     state.user_namespace = false;
-    state.own_uids = true;
+    state.own_uids = ids_exist_here();
     child = clone_with(kNamespaces);
   }
   if (child < 0) return err(unavailable(std::string("sandbox: this machine gives no namespaces: ") + std::strerror(errno)));

@@ -111,6 +111,10 @@ class Zygote {
     if (!packet || packet->text.empty()) return false;
     auto header = json::parse(packet->text);
     if (!header || packet->descriptors.size() != kJobDescriptors) return false;
+    if (!preloaded_ && !header->get("gems")->items().empty()) {
+      preloaded_ = true;
+      (void)ruby_.evaluate("::Engenho::Gems.preload; ::GC.start; ''");
+    }
     const long pid = ruby_.evaluate_number("::Process.fork || 0");
     if (pid == 0) run_call(ruby_, *header, packet->descriptors, calls_, state_);
     const int status = packet->descriptors[kStatus].get();
@@ -134,6 +138,7 @@ class Zygote {
   const SandboxState state_;
   const int idle_ms_;
   std::vector<Call> calls_;
+  bool preloaded_ = false;
 };
 
 // The first message: {"ready": version} or why not.

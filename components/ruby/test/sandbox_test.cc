@@ -132,6 +132,31 @@ TEST_CASE("the sandbox from inside") {
   if (geteuid() == 0) CHECK(value("uid") != "0");
 }
 
+TEST_CASE("without privileges") {
+  if (geteuid() != 0) return;  // then every other test is this one
+  for (std::filesystem::path path = RUBY_TOOL; path != path.root_path(); path = path.parent_path()) {
+    if ((std::filesystem::status(path).permissions() & std::filesystem::perms::others_exec) == std::filesystem::perms::none) {
+      WARN("skipped: another user cannot reach " << path);
+      return;
+    }
+  }
+  EvaluatorOptions options = short_options();
+  options.worker = {"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all", RUBY_TOOL, "pangea-eval-worker"};
+  Evaluator evaluator(options);
+  check_unharmed(evaluator);
+  for (const Attack& attack : kAttacks) {
+    if (std::string_view(attack.name).starts_with("a ") == false && attack.failure != Failure::kForbidden) continue;
+    INFO(attack.name);
+    CompileRequest request;
+    request.source = attack.source;
+    auto result = evaluator.compile(request);
+    INFO(show(result));
+    REQUIRE_FALSE(result);
+    if (std::string_view(attack.name) != "the machine's root") CHECK(failure_name(result.error().kind) == failure_name(attack.failure));
+  }
+  check_unharmed(evaluator);
+}
+
 TEST_CASE("a dead zygote is started again") {
   EvaluatorOptions options = short_options();
   options.idle = std::chrono::milliseconds(1);

@@ -20,8 +20,14 @@ module Engenho
         const_added_on_old_rubies
       end
 
-      def find(name)
-        all.find { |g| g.name == name }
+      # Parts of Ruby's own library that the public gems load. The zygote calls it once, before the first compile that has gems.
+      def preload
+        %w[set json bigdecimal bigdecimal/util date time delegate weakref singleton forwardable monitor securerandom uri socket ipaddr net/http digest
+           logger pathname tempfile open3 erb yaml base64].each do |library|
+          require library
+        rescue LoadError
+          next   # not part of this version of Ruby
+        end
       end
 
       # Requires the gem's main file, but for its resource files; those come one by one.
@@ -72,6 +78,13 @@ module Engenho
 
         synthesizer.extend(mod)
         true
+      end
+
+      # Pangea::Resources::AWSM2Application is in aws_m2_application.
+      def file_of_constant(constant)
+        @by_constant ||= all.reverse.flat_map { |g| Dir.glob("#{g.dir}/lib/pangea/resources/*/resource.rb") }
+                            .to_h { |f| [File.basename(File.dirname(f)).delete('_'), f] }
+        @by_constant[constant.to_s.downcase]
       end
 
       def nearest_function(name)
@@ -141,8 +154,7 @@ module Engenho
         return if Pangea::Resources.singleton_class.method_defined?(:const_missing, false)
 
         Pangea::Resources.define_singleton_method(:const_missing) do |constant|
-          words = constant.to_s.gsub(/([A-Z]+)([A-Z][a-z])/, '\1_\2').gsub(/([a-z0-9])([A-Z])/, '\1_\2').downcase
-          file = Engenho::Gems.send(:resource_file, words.to_sym)
+          file = Engenho::Gems.file_of_constant(constant)
           file && require(file) && const_defined?(constant, false) ? const_get(constant, false) : super(constant)
         end
       end
