@@ -6,14 +6,12 @@
 #include <map>
 #include <thread>
 
-#include "engenho/apiserver/server.h"
 #include "engenho/base/fs.h"
 #include "engenho/base/json.h"
 #include "engenho/base/random.h"
-#include "engenho/client/client.h"
-#include "engenho/datastore/rocksdb_store.h"
 #include "engenho/pangea/executor.h"
 #include "engenho/testing/catch.h"
+#include "in_process.h"
 
 namespace engenho::pangea::testing {
 
@@ -57,36 +55,16 @@ inline bool eventually(const std::function<bool()>& condition, Duration limit = 
 // An API server in this process, without sockets. restart() is what a kill leaves: a new server on the same data.
 class Cluster {
  public:
-  Cluster() { start(); }
-  ~Cluster() { stop(); }
-  std::shared_ptr<client::Client> client() const {
-    return std::make_shared<client::Client>(client::local_transport(*server_, apiserver::UserInfo{"tester", "", {"system:masters"}, {}}), "test");
-  }
+  Cluster() : server_(std::make_unique<InProcess>(dir_.path("data"))) {}
+  std::shared_ptr<client::Client> client() const { return server_->client(); }
   void restart() {
-    stop();
-    start();
+    server_.reset();
+    server_ = std::make_unique<InProcess>(dir_.path("data"));
   }
 
  private:
-  void start() {
-    datastore::RocksdbOptions store_options;
-    store_options.dir = dir_.path("data");
-    store_options.fsync = false;
-    store_ = std::move(*datastore::open_rocksdb_store(store_options));
-    apiserver::Options options;
-    options.store = store_.get();
-    options.service_account_key = *pki::PrivateKey::generate();
-    server_ = std::move(*apiserver::ApiServer::create(std::move(options)));
-    REQUIRE(server_->start().ok());
-  }
-  void stop() {
-    server_->stop();
-    server_.reset();
-    store_.reset();
-  }
   TempDir dir_;
-  std::unique_ptr<datastore::Store> store_;
-  std::shared_ptr<apiserver::ApiServer> server_;
+  std::unique_ptr<InProcess> server_;
 };
 
 inline Workspace workspace(const TempDir& dir, std::string_view config, const std::string& name = "web") {
