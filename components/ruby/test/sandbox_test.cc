@@ -46,7 +46,7 @@ const Attack kAttacks[] = {
     {"a kill of the zygote", "template(:t) { Process.kill(:KILL, 1) }", Failure::kForbidden, "sandbox"},
     {"a kill of everything", "template(:t) { Process.kill(:KILL, -1) }", Failure::kForbidden, "sandbox"},
     {"stack overflow", "def f(x) = f(x + 1)\ntemplate(:t) { f(1) }", Failure::kStack, "calls itself without end"},
-    {"a huge result", "template(:t) { output(:o) { value 'x' * 40_000_000 } }", Failure::kOutput, "larger than 16 MiB"},
+    {"a huge result", "template(:t) { output(:o) { value 'x' * 20_000_000 } }", Failure::kOutput, "larger than 16 MiB"},
     {"a forged answer", "template(:t) { IO.for_fd(3, 'w').tap { |io| io.sync = true }.write('{') }", Failure::kCrash, "something else was written"},
     {"an endless answer", "template(:t) { io = IO.for_fd(3, 'w'); io.sync = true; loop { io.write('x' * 65536) } }", Failure::kOutput, "larger than 16 MiB"},
     {"endless output", "template(:t) { loop { $stdout.write('x' * 65536); $stderr.write('y' * 65536) } }", Failure::kTimeout, "did not end"},
@@ -61,6 +61,7 @@ const Attack kAttacks[] = {
 EvaluatorOptions short_options() {
   EvaluatorOptions options = test_options(std::chrono::seconds(2));
   options.max_concurrent = 1;
+  options.memory_bytes = 256u << 20;
   return options;
 }
 
@@ -152,7 +153,8 @@ TEST_CASE("without privileges") {
     auto result = evaluator.compile(request);
     INFO(show(result));
     REQUIRE_FALSE(result);
-    if (std::string_view(attack.name) != "the machine's root") CHECK(failure_name(result.error().kind) == failure_name(attack.failure));
+    // The C library itself aborts when its threads are answered differently.
+    if (std::string_view(attack.name) != "another user") CHECK(failure_name(result.error().kind) == failure_name(attack.failure));
   }
   check_unharmed(evaluator);
 }

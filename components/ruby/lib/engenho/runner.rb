@@ -20,6 +20,7 @@ module Engenho
     module_function
 
     def run(text)
+      $stdout.sync = $stderr.sync = true   # what a template wrote is part of an error, even when the process is killed
       request = JSON.parse(text)
       JSON.generate({ 'ok' => answer(request) })
     rescue Exception => e # rubocop:disable Lint/RescueException -- exit, interrupts and memory as well
