@@ -73,7 +73,6 @@ class GemController final : public Controller {
       queue_.add_after(name, kFailedAgain);
     } else {
       object.status.phase = "Loaded";
-      set_condition(conditions, "Loaded", true, "ExpectedClassesLoaded", "", now);
       set_condition(conditions, "SmokeTested", true, object.status.smoke_status == "Passed" ? "AllFixturesPassed" : "NoFixtures", "", now);
       set_condition(conditions, "Ready", true, "Loaded", "", now);
       queue_.add_after(name, parse_duration(object.spec.refresh_interval).value_or(std::chrono::minutes(5)));
@@ -96,7 +95,7 @@ class GemController final : public Controller {
     if (!spec.source || spec.source->git.empty()) return Refusal{"Loaded", "GemPrepareFailed", "spec.source.git: a gem needs a repository"};
     auto checkout = e_.gems.checkout(repository_of(object), "", stop_);
     if (!checkout) return Refusal{"Loaded", "GemPrepareFailed", checkout.error().message()};
-    const ruby::GemTree tree{gem_name_of(object), checkout->dir, checkout->commit};
+    const ruby::GemTree tree{gem_name_of(object), checkout->path, checkout->commit};
     auto info = e_.evaluator.inspect(tree, stop_);
     if (!info) return Refusal{"Loaded", std::string(ruby::failure_name(info.error().kind)), info.error().to_string()};
     status.observed_version = info->version;
@@ -114,6 +113,7 @@ class GemController final : public Controller {
     status.loaded_class_count = static_cast<int32_t>(status.loaded_classes.size());
     status.missing_classes = classes->missing;
     if (!status.missing_classes.empty()) return Refusal{"Loaded", "ExpectedClassesMissing", "missing: " + join(status.missing_classes, ", ")};
+    set_condition(status.conditions, "Loaded", true, "ExpectedClassesLoaded", "", e_.now());
     if (auto refusal = smoke(object, tree)) return refusal;
     status.observed_commit = checkout->commit;   // from here on templates use it
     return {};

@@ -3,14 +3,10 @@
 
 #include <string>
 
+#include "engenho/pangea/source.h"
 #include "environment.h"
 
 namespace engenho::pangea {
-
-struct Checkout {
-  std::string commit;   // 40 hexadecimal digits
-  std::string dir;      // read-only tree, with the path within the repository that was asked for
-};
 
 struct Repository {
   std::string url, ref, path;
@@ -18,19 +14,21 @@ struct Repository {
   std::string secret_namespace;                         // when the reference names none
 };
 
+// Errors: those of SourceCache, and of reading the Secret.
 class GemStore {
  public:
   GemStore(client::Client& client, const Options& options);
-  ~GemStore();
 
-  // Errors: ServiceUnavailable when the repository cannot be asked, NotFound when it has no such ref.
   Result<std::string> head(const Repository& repository, const StopToken& stop);
-  // `commit` empty: what the ref means now.
+  // `commit` empty: what the ref means now. The tree is in Checkout::path.
   Result<Checkout> checkout(const Repository& repository, const std::string& commit, const StopToken& stop);
+  // Removes trees that nobody wanted for long.
+  Result<int> collect() { return cache_.collect(std::chrono::hours(24 * 7)); }
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  Result<GitSource> source_of(const Repository& repository);
+  client::Client& client_;
+  SourceCache cache_;
 };
 
 Repository repository_of(const pangea_v1::ArchitectureGem& gem);

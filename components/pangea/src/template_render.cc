@@ -97,7 +97,7 @@ Result<Source> TemplateWork::resolve_source(bool network) {
     if (!network) return out;
     ENGENHO_ASSIGN(const Checkout checkout, e_.gems.checkout(repository_of(object_), "", stop_));
     out.revision = checkout.commit;
-    out.tree = checkout.dir;
+    out.tree = checkout.path;
     object_.status.observed_head_revision = checkout.commit;
     object_.status.last_freshness_check_at = e_.second();
     return out;
@@ -267,7 +267,7 @@ Result<json::Value> TemplateWork::render(const Source& source, const json::Objec
       reason = "GemUnavailable";
       return err(Status(503, reason::kServiceUnavailable, "ArchitectureGem " + gem->metadata.name + ": " + checkout.error().message()));
     }
-    request.gems.push_back({gem_name_of(*gem), checkout->dir, checkout->commit});
+    request.gems.push_back({gem_name_of(*gem), checkout->path, checkout->commit});
   }
   auto compiled = e_.evaluator.compile(request, stop_);
   if (!compiled) {

@@ -35,7 +35,7 @@ TEST_CASE("render: a file, stdin, variables, an architecture") {
   output = run({"render", "-"}, "  {\"output\": {}}");  // Terraform JSON already: no Ruby is needed
   CHECK(output.exit_code == 0);
   CHECK(output.out == "{\n  \"output\": {}\n}\n");
-  output = run({"render", "aws::vpc::dev", "--var", "region=x"});
+  output = run({"render", "aws::vpc::production", "--var", "region=x"});
   CHECK(output.exit_code == 1);
   CHECK(contains(output.err, "the variable cidr is needed"));
   output = run({"render", "-"}, "template(:t) { puts 'hm'; raise 'no' }");

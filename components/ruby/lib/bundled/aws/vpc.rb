@@ -1,13 +1,19 @@
 # frozen_string_literal: true
 
-# aws::vpc::<profile> for gems that ship no such architecture. Inputs: region, cidr (or cidr_block), name, tags.
+# aws::vpc::<profile> for gems that ship no such architecture. Inputs: region, cidr (or cidr_block), name, tags. Trying out has defaults, production has
+# none.
 module Engenho
   module Bundled
+    DEFAULTS = { 'dev' => { 'region' => 'us-east-1', 'cidr' => '10.0.0.0/16' },
+                 'staging' => { 'region' => 'us-east-1', 'cidr' => '10.1.0.0/16' } }.freeze
+
     # The attributes that every profile shares.
     def self.vpc(synthesizer, profile)
       inputs = $pangea_inputs
+      given = inputs['cidr'] || inputs['cidr_block']
+      inputs = DEFAULTS.fetch(profile, {}).merge(inputs)
       region = inputs.fetch('region') { raise ArgumentError, "aws::vpc::#{profile}: the variable region is needed" }
-      cidr = inputs['cidr'] || inputs['cidr_block'] || raise(ArgumentError, "aws::vpc::#{profile}: the variable cidr is needed")
+      cidr = given || inputs['cidr'] || raise(ArgumentError, "aws::vpc::#{profile}: the variable cidr is needed")
       name = (inputs['name'] || 'main').to_s
       synthesizer.instance_exec do
         provider(:aws) { region region }
