@@ -76,16 +76,17 @@ std::string container_of(const Value& pod, std::string_view wanted, Status& erro
   return "";
 }
 
-// "name:port", "https:name:port".
+// "name", "name:port", "https:name:port".
 struct Target {
-  std::string scheme, name, port;
+  std::string scheme = "http", name, port;
 };
-Target split_target(const std::string& text) {
+std::optional<Target> split_target(const std::string& text) {
   Target out;
   const auto parts = split(text, ':');
   if (parts.size() == 1) out.name = parts[0];
   else if (parts.size() == 2) out.name = parts[0], out.port = parts[1];
-  else out.scheme = parts[0], out.name = parts[1], out.port = parts[2];
+  else if (parts.size() == 3) out.scheme = parts[0].empty() ? "http" : parts[0], out.name = parts[1], out.port = parts[2];
+  if (out.name.empty() || (out.scheme != "http" && out.scheme != "https")) return std::nullopt;
   return out;
 }
 
@@ -287,10 +288,13 @@ void Connector::exec_attach_port_forward(const std::shared_ptr<Context>& context
 void Connector::proxy(const std::shared_ptr<Context>& context, Services& services) {
   auto fail = [&](const Status& s) { send_status(*context, s); };
   const RequestInfo& info = context->info;
-  Target target = split_target(info.name);
+  const std::optional<Target> split_name = split_target(info.name);
+  const Status invalid = bad_request("invalid " + info.resource.substr(0, info.resource.size() - 1) + " request \"" + info.name + "\"");
+  if (!split_name) return fail(invalid);
+  const Target& target = *split_name;
   Rest& rest = services.rest;
   std::string host, port = target.port;
-  const std::string scheme = target.scheme == "https" ? "https" : "http";
+  const std::string& scheme = target.scheme;
   std::string base;
   http::Client* client = scheme == "https" ? &insecure_ : &plain_;
   if (info.resource == "nodes") {
@@ -315,6 +319,7 @@ void Connector::proxy(const std::shared_ptr<Context>& context, Services& service
         }
       }
     }
+    if (int64_t number = 0; !parse_int(port, number) || number < 1 || number > 65535) return fail(invalid);
     base = scheme + "://" + (host.find(':') != std::string::npos ? "[" + host + "]" : host) + ":" + port;
   } else {
     auto service_resource = rest.resources().find("", "v1", "services");

@@ -355,8 +355,11 @@ Result<ClientResponse> Client::send(const ClientRequest& request, const StopToke
     const int status = response->status();
     const bool redirect = status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
     const std::string* location = response->headers().find("location");
-    const bool follow = redirect && location && impl_->options.max_redirects > 0 &&
-                        (current.method == "GET" || current.method == "HEAD");
+    bool follow = redirect && location && impl_->options.max_redirects > 0 && (current.method == "GET" || current.method == "HEAD");
+    if (follow && impl_->options.redirects_stay) {
+      const auto next = resolve(url, *location);
+      follow = next && next->host == url.host;
+    }
     if (follow && hops >= impl_->options.max_redirects) return err(internal_error("too many redirects"));
     auto body = read_all(*response, impl_->options.max_response_bytes, deadline);
     if (!body) {

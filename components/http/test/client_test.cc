@@ -170,6 +170,7 @@ TEST_CASE("client: redirects, only when asked for; credentials stay at home") {
     if (target == "/a/c?d=1") return e->respond(307, {{"Location", "/e"}}, {});
     if (target == "/e") return e->respond(301, {{"Location", other.url("/f")}}, {});
     if (target == "/loop") return e->respond(302, {{"Location", "/loop"}}, {});
+    if (target == "/away") return e->respond(302, {{"Location", "http://localhost:" + other.url("").substr(other.url("").rfind(':') + 1) + "/f"}}, {});
   });
   Client plain;
   CHECK(plain.send(get(t.url("/a/b")))->status == 302);
@@ -182,6 +183,12 @@ TEST_CASE("client: redirects, only when asked for; credentials stay at home") {
   REQUIRE(r);
   CHECK(r->body == "/f clean");
   CHECK_FALSE(client.send(get(t.url("/loop"))).has_value());
+  REQUIRE(client.send(get(t.url("/away"))));
+  CHECK(client.send(get(t.url("/away")))->body == "/f clean");
+  options.redirects_stay = true;
+  Client staying(options);
+  CHECK(staying.send(get(t.url("/a/b")))->body == "/f clean");   // another port of the same host
+  CHECK(staying.send(get(t.url("/away")))->status == 302);
 }
 
 TEST_CASE("client: upgrade and refusal") {

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <utility>
 
 #include "engenho/base/fs.h"
 
@@ -60,12 +59,12 @@ Status read_log(const std::string& path, const LogOptions& options, const std::f
   char buffer[65536];
   bool line_start = true;   // of the text that we write: a time stamp is due
   int idle = 0;
-  bool rotated = false;
+  int rotated = 0;   // rounds since without text
   while (!stop.stopped()) {
     const ssize_t n = pread(fd, buffer, sizeof buffer, offset);
     if (n < 0) return errno_error("read log", errno);
     if (n > 0) {
-      rotated = false;
+      rotated = 0;
       offset += n;
       pending.append(buffer, static_cast<size_t>(n));
       out.clear();
@@ -91,16 +90,19 @@ Status read_log(const std::string& path, const LogOptions& options, const std::f
       continue;
     }
     if (!options.follow) return {};
-    // Another file under the name: it was rotated, and this one gets no more. What it got since we met its end is read first.
+    // Another file under the name: it was rotated. The runtime may have text on its way to this one yet: half a second without any ends it.
     struct stat here {}, named {};
     if (fstat(fd, &here) == 0 && stat(path.c_str(), &named) == 0 && named.st_ino != here.st_ino) {
-      if (!std::exchange(rotated, true)) continue;
+      if (rotated++ < 5) {
+        stop.wait_for(std::chrono::milliseconds(100));
+        continue;
+      }
       const int next = open(path.c_str(), O_RDONLY | O_CLOEXEC);
       if (next >= 0) {
         close(fd);
         fd = next;
         offset = 0;
-        rotated = false;
+        rotated = 0;
         continue;
       }
     }

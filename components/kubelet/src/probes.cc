@@ -35,6 +35,7 @@ Status run_http_get(const core_v1::HTTPGetAction& action, const core_v1::Contain
   options.header_timeout = timeout;
   options.max_response_bytes = 64 << 10;
   options.max_redirects = hook ? 0 : 10;
+  options.redirects_stay = true;   // a pod does not send the node to other machines
   http::Client client(options);
   http::ClientRequest request;
   const std::string host = action.host.empty() ? pod_ip : action.host;

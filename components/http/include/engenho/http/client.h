@@ -51,6 +51,7 @@ struct ClientOptions {
   size_t max_head_bytes = 256 << 10;
   size_t max_response_bytes = 64 << 20;                     // send() only
   int max_redirects = 0;                                    // GET and HEAD; credentials are dropped on another host
+  bool redirects_stay = false;                              // one to another host name is the answer, and is not followed
 };
 
 struct ClientRequest {
