@@ -92,6 +92,16 @@ Result<Agent> start_agent(const ServerConfig& config, const Credentials& credent
 pangea::Options pangea_options(const ServerConfig& config) {
   pangea::Options out;
   out.data_dir = config.data_dir + "/pangea";
+  out.executor = config.pangea_executor;
+  out.workers = config.pangea_workers;
+  out.ntfy_url = config.pangea_ntfy_url;
+  out.executors.plugin_dirs = config.pangea_plugin_dirs;
+  if (out.executors.plugin_dirs.empty()) {
+    // Terraform's own directories for providers that are there already come after ours.
+    out.executors.plugin_dirs = {out.data_dir + "/plugins", "/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins"};
+    if (const char* home = std::getenv("HOME")) out.executors.plugin_dirs.push_back(std::string(home) + "/.terraform.d/plugins");
+  }
+  out.executors.plugin_cache_dir = out.data_dir + "/plugin-cache";
   return out;
 }
 

@@ -22,6 +22,7 @@ const std::vector<CredentialKey>& credential_keys() {
       {"aws", {"secret_key", "AWS_SECRET_ACCESS_KEY"}, "", "AWS_SECRET_ACCESS_KEY"},
       {"aws", {"session_token", "AWS_SESSION_TOKEN"}, "", "AWS_SESSION_TOKEN"},
       {"aws", {"region", "AWS_REGION"}, "", "AWS_REGION"},
+      {"aws", {"endpoint_url", "AWS_ENDPOINT_URL"}, "", "AWS_ENDPOINT_URL"},
       {"cloudflare", {"api_token", "CLOUDFLARE_API_TOKEN", "CF_API_TOKEN"}, "", "CLOUDFLARE_API_TOKEN"},
       {"github", {"token", "GITHUB_TOKEN"}, "", "GITHUB_TOKEN"},
       {"porkbun", {"api_key", "PORKBUN_API_KEY"}, "", "PORKBUN_API_KEY"},
