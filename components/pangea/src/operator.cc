@@ -29,7 +29,7 @@ struct Operator::Impl {
         gems(*client, options),
         artifacts(options.data_dir),
         notifier(*client, options),
-        receipts(client, options),
+        receipts(client, ReceiptOptions{.kept = options.receipts_kept, .clock = options.clock}),
         environment{options, client, *client, informers, events, executors, evaluator, gems, artifacts, notifier, receipts} {
     for (auto make : {namespace_controller, gem_controller, catalog_controller, template_controller}) {
       controllers.push_back(make(environment));

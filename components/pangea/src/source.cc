@@ -269,11 +269,11 @@ Result<std::string> SourceCache::resolve(const GitSource& source, const StopToke
   return err(not_found_error(url.text + " has no branch or tag \"" + source.ref + "\"" + (abbreviated ? "; a commit must be given with all of its 40 digits" : "")));
 }
 
-Result<SourceTree> SourceCache::fetch(const GitSource& source, const std::string& given, const StopToken& stop) const {
+Result<Checkout> SourceCache::fetch(const GitSource& source, const std::string& given, const StopToken& stop) const {
   ENGENHO_ASSIGN(const Url url, check_url(source.url, options_));
   ENGENHO_ASSIGN(const fs::path within, check_path(source.path));
   if (!is_commit_id(given)) return err(bad_request("git source: \"" + given + "\" is no commit id"));
-  SourceTree out;
+  Checkout out;
   out.commit = to_lower(given);
   const std::string shelf = options_.cache_dir + "/git/" + sha256_hex(url.text).substr(0, 32);
   out.root = shelf + "/" + out.commit;
@@ -317,7 +317,7 @@ Result<SourceTree> SourceCache::fetch(const GitSource& source, const std::string
   return out;
 }
 
-Result<SourceTree> SourceCache::checkout(const GitSource& source, const StopToken& stop) const {
+Result<Checkout> SourceCache::checkout(const GitSource& source, const StopToken& stop) const {
   ENGENHO_ASSIGN(const std::string commit, resolve(source, stop));
   return fetch(source, commit, stop);
 }

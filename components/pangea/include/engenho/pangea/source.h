@@ -29,7 +29,7 @@ struct GitSource {
   GitCredentials credentials;
 };
 
-struct SourceTree {
+struct Checkout {
   std::string commit;
   std::string root;              // the tree
   std::string path;              // root, or GitSource::path within it
@@ -64,9 +64,9 @@ class SourceCache {
   // The commit that the ref means now. A commit id means itself: nothing is asked.
   Result<std::string> resolve(const GitSource& source, const StopToken& stop = {}) const;
   // The tree of a commit; from the cache when it is there.
-  Result<SourceTree> fetch(const GitSource& source, const std::string& commit, const StopToken& stop = {}) const;
+  Result<Checkout> fetch(const GitSource& source, const std::string& commit, const StopToken& stop = {}) const;
   // Both.
-  Result<SourceTree> checkout(const GitSource& source, const StopToken& stop = {}) const;
+  Result<Checkout> checkout(const GitSource& source, const StopToken& stop = {}) const;
   // Whether what was made from `compiled` is still what the ref means.
   Freshness freshness(const GitSource& source, const std::string& compiled, const StopToken& stop = {}) const;
 
