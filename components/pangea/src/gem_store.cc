@@ -47,7 +47,7 @@ Result<std::string> GemStore::head(const Repository& repository, const StopToken
   return cache_.resolve(source, stop);
 }
 
-Result<SourceTree> GemStore::checkout(const Repository& repository, const std::string& commit, const StopToken& stop) {
+Result<Checkout> GemStore::checkout(const Repository& repository, const std::string& commit, const StopToken& stop) {
   ENGENHO_ASSIGN(const GitSource source, source_of(repository));
   return commit.empty() ? cache_.checkout(source, stop) : cache_.fetch(source, commit, stop);
 }

@@ -20,8 +20,8 @@ class GemStore {
   GemStore(client::Client& client, const Options& options);
 
   Result<std::string> head(const Repository& repository, const StopToken& stop);
-  // `commit` empty: what the ref means now. The tree is in SourceTree::path.
-  Result<SourceTree> checkout(const Repository& repository, const std::string& commit, const StopToken& stop);
+  // `commit` empty: what the ref means now. The tree is in Checkout::path.
+  Result<Checkout> checkout(const Repository& repository, const std::string& commit, const StopToken& stop);
   // Removes trees that nobody wanted for long.
   Result<int> collect() { return cache_.collect(std::chrono::hours(24 * 7)); }
 

@@ -5,7 +5,7 @@
 #include "environment.h"
 #include "gem_store.h"
 #include "notifier.h"
-#include "receipt_store.h"
+#include "engenho/pangea/receipt.h"
 
 namespace engenho::pangea {
 

@@ -95,7 +95,7 @@ Result<Source> TemplateWork::resolve_source(bool network) {
     out.kind = "git";
     out.revision = object_.status.compiled_revision;
     if (!network) return out;
-    ENGENHO_ASSIGN(const SourceTree checkout, e_.gems.checkout(repository_of(object_), "", stop_));
+    ENGENHO_ASSIGN(const Checkout checkout, e_.gems.checkout(repository_of(object_), "", stop_));
     out.revision = checkout.commit;
     out.tree = checkout.path;
     object_.status.observed_head_revision = checkout.commit;

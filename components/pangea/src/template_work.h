@@ -121,6 +121,7 @@ class TemplateWork {
 
   // --- template_record.cc ---
   // Writes a receipt and status.lastCycle.
+  pangea_v1::CycleReceiptSpec receipt_of(const pangea_v1::LastCycle& cycle, const SavedPlan* plan, const Applied* applied, const std::string& error);
   void record(const std::string& outcome, const SavedPlan* plan, const Applied* applied, const std::string& error = "");
 
   Environment& e_;
