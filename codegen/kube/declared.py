@@ -142,7 +142,7 @@ class Declared:
 
     def resource(self, kind, version):
         body = {"group": self.facts["group"], "version": version, "kind": kind["kind"]}
-        subresources = [{"name": n, **body, "verbs": ["create"]} for n in kind.get("subresources", [])]
+        subresources = [{"name": n, **body, "verbs": verbs} for n, verbs in kind.get("subresources", {}).items()]
         if self.part_name(kind["kind"], version, "status"):
             subresources.append({"name": "status", **body, "verbs": ["get", "patch", "update"]})
         return {"kind": kind["kind"], "plural": kind["plural"], "singular": kind["kind"].lower(), "namespaced": kind["scope"] == "Namespaced",
@@ -169,7 +169,7 @@ class Declared:
         return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
                 "metadata": {"name": f"{kind['plural']}.{self.facts['group']}", "generation": 1},
                 "spec": {"group": self.facts["group"], "names": names, "scope": kind["scope"], "versions": versions},
-                "x-engenho-subresources": kind.get("subresources", []), "x-engenho-immutable": bool(kind.get("immutable")),
+                "x-engenho-subresources": kind.get("subresources", {}), "x-engenho-immutable": bool(kind.get("immutable")),
                 "status": {"acceptedNames": names, "conditions": [{"type": "Established", "status": "True"}]}}
 
 

@@ -14,13 +14,13 @@ using json::Value;
 
 constexpr std::string_view kVerbs[] = {"delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"};
 constexpr std::string_view kSubresourceVerbs[] = {"get", "patch", "update"};
-constexpr std::string_view kExtensionVerbs[] = {"create"};
 
 // Everything that the versions' views point into.
 struct Definition {
   std::deque<std::string> texts;
   std::vector<std::string_view> short_names, categories;
   std::deque<std::vector<catalog::Subresource>> subresources;
+  std::deque<std::vector<std::string_view>> verbs;   // of extensions
   std::deque<CustomVersion> versions;
 
   std::string_view text(std::string_view s) { return texts.emplace_back(s); }
@@ -45,8 +45,10 @@ bool flag(const Value& v, std::string_view name) {
 void read_extensions(const Value& document, Definition& definition, std::vector<catalog::Subresource>& out, const CustomVersion& version) {
   const Value* names = document.get("x-engenho-subresources");
   if (names == nullptr) return;
-  for (const Value& name : names->items()) {
-    out.push_back({definition.text(name.str()), version.facts.group, version.facts.version, version.facts.kind, kExtensionVerbs, &version.schema->root()});
+  for (const auto& [name, verbs] : names->members()) {
+    auto& list = definition.verbs.emplace_back();
+    for (const Value& verb : verbs.items()) list.push_back(definition.text(verb.str()));
+    out.push_back({definition.text(name), version.facts.group, version.facts.version, version.facts.kind, list, &version.schema->root()});
   }
 }
 

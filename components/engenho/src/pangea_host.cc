@@ -48,6 +48,11 @@ void add_pangea_subresources(const std::shared_ptr<apiserver::ApiServer>& api) {
       return answer(pangea::command(lazy->get(), r.namespace_name, r.name, action, {r.user.name, r.user.groups}, Clock::real().wall()));
     });
   }
+  api->add_subresource(kGroup, "infrastructuretemplates", "plan", [lazy](const apiserver::ExtensionRequest& r) -> Result<apiserver::ExtensionResponse> {
+    ENGENHO_TRY(only(r, "GET"));
+    ENGENHO_ASSIGN(const json::Value plan, pangea::pending_plan(lazy->get(), r.namespace_name, r.name));
+    return apiserver::ExtensionResponse{200, "application/json", json::dump(plan)};
+  });
   api->add_subresource(kGroup, "pangeanamespaces", "state", [lazy](const apiserver::ExtensionRequest& r) -> Result<apiserver::ExtensionResponse> {
     if (r.rest.size() != 2) return err(bad_request("the path must end in state/NAMESPACE/TEMPLATE"));
     lazy->get();

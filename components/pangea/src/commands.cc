@@ -6,6 +6,7 @@
 #include "engenho/pangea/http_state.h"
 #include "engenho/pangea/policy.h"
 #include "engenho/schema/api_errors.h"
+#include "plan_shelf.h"
 
 namespace engenho::pangea {
 
@@ -65,6 +66,11 @@ Result<Value> command(client::Client& client, const std::string& ns, const std::
   asked.requested_by = caller.name;
   asked.requested_at = WallTime(std::chrono::floor<std::chrono::seconds>(now));
   return patch_status(client, ns, name, "command", k8s::to_json(asked));
+}
+
+Result<Value> pending_plan(client::Client& client, const std::string& ns, const std::string& name) {
+  ENGENHO_ASSIGN(const Template object, client.get<Template>(ns, name));
+  return PlanShelf(client).get(object.metadata.uid);
 }
 
 Result<StateReply> serve_state(const std::shared_ptr<client::Client>& client, const StateCall& call) {

@@ -20,6 +20,7 @@ namespace pangea_v1 = k8s::pangea_v1;
 
 class GemStore;
 class Notifier;
+class PlanShelf;
 class ReceiptStore;
 
 // Executors, made on first use. Thread-safe.
@@ -46,6 +47,7 @@ struct Environment {
   Artifacts& artifacts;
   Notifier& notifier;
   ReceiptStore& receipts;
+  PlanShelf& plans;
 
   Clock& clock() const { return *options.clock; }
   WallTime now() const { return options.clock->wall(); }

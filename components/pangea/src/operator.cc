@@ -2,9 +2,11 @@
 
 #include "engenho/base/fs.h"
 #include "engenho/base/log.h"
+#include "engenho/pangea/cluster_state.h"
 #include "environment.h"
 #include "gem_store.h"
 #include "notifier.h"
+#include "plan_shelf.h"
 #include "engenho/pangea/receipt.h"
 
 namespace engenho::pangea {
@@ -30,7 +32,8 @@ struct Operator::Impl {
         artifacts(options.data_dir),
         notifier(*client, options),
         receipts(client, ReceiptOptions{.kept = options.receipts_kept, .clock = options.clock}),
-        environment{options, client, *client, informers, events, executors, evaluator, gems, artifacts, notifier, receipts} {
+        plans(*client),
+        environment{options, client, *client, informers, events, executors, evaluator, gems, artifacts, notifier, receipts, plans} {
     for (auto make : {namespace_controller, gem_controller, catalog_controller, template_controller}) {
       controllers.push_back(make(environment));
       controllers.back()->prepare();
@@ -49,6 +52,7 @@ struct Operator::Impl {
   Artifacts artifacts;
   Notifier notifier;
   ReceiptStore receipts;
+  PlanShelf plans;
   Environment environment;
   std::vector<std::unique_ptr<Controller>> controllers;
   TaskGroup group{"pangea"};
@@ -63,6 +67,12 @@ void Operator::start() {
   impl_->group.spawn("start", [this](const StopToken& stop) {
     if (!impl_->informers.wait_synced(stop)) return;
     for (const auto& controller : impl_->controllers) controller->run(impl_->group);
+    // What crashes and retention leave behind, once an hour.
+    while (!stop.wait_for(std::chrono::hours(1))) {
+      if (auto n = impl_->receipts.collect(); !n) log::warn("pangea", "receipts: {}", n.error().message());
+      if (auto n = collect_state_orphans(*impl_->client); !n) log::warn("pangea", "states: {}", n.error().message());
+      if (auto n = impl_->gems.collect(); !n) log::warn("pangea", "sources: {}", n.error().message());
+    }
   });
 }
 

@@ -3,6 +3,7 @@
 
 #include "engenho/pangea/cluster_state.h"
 #include "gate.h"
+#include "plan_shelf.h"
 #include "template_work.h"
 
 namespace engenho::pangea {
@@ -22,6 +23,7 @@ Status TemplateWork::release() {
     if (!written && !written.error().not_found()) return written.error();
   }
   e_.artifacts.remove(object_.metadata.uid);
+  e_.plans.remove(object_.metadata.uid);
   object_.metadata.uid.clear();
   return {};
 }

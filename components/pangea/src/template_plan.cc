@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "engenho/base/bytes.h"
+#include "plan_shelf.h"
 #include "template_work.h"
 
 namespace engenho::pangea {
@@ -166,8 +167,12 @@ Result<Next> TemplateWork::decide(const SavedPlan& plan, const json::Value& conf
   }
   const std::string hash = plan_hash(plan);
   const char* held = drift ? "Drifted" : "";
+  auto show = [&] {
+    if (Status s = e_.plans.put(object_.metadata.uid, hash, plan.shown()); !s.ok()) tell("Warning", "PlanNotShown", s.message());
+  };
   // What may never be: nothing is applied, whatever was approved.
   if (!evaluation.blocked.empty()) {
+    show();
     const std::string message = "destroyProtection keeps " + join(evaluation.blocked, ", ");
     record("PolicyRefused", &plan, nullptr, message);
     if (*held == '\0') return fail("DestroyBlocked", message);
@@ -176,6 +181,7 @@ Result<Next> TemplateWork::decide(const SavedPlan& plan, const json::Value& conf
     return wait(parse_duration(around_.policy.reconcile_interval.value).value_or(kApprovalAgain));
   }
   if (evaluation.aggregate == Decision::kRefuse) {
+    show();
     const std::string message = "refused: " + join(evaluation.refused(), ", ");
     record("PolicyRefused", &plan, nullptr, message);
     if (*held == '\0') return fail("PolicyRefused", message);
@@ -193,6 +199,7 @@ Result<Next> TemplateWork::decide(const SavedPlan& plan, const json::Value& conf
   const auto approval = approval_of(hash);
   if (ask && !approval) {
     if (status.pending_plan_hash != hash) {
+      show();
       status.pending_plan_hash = hash;
       status.approval.reset();
       tell("Normal", "PlanPending",

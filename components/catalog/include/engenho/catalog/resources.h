@@ -83,7 +83,7 @@ std::string join_api_version(std::string_view group, std::string_view version);
 std::string_view openapi_v3(std::string_view group, std::string_view version);
 
 // JSON array of the CustomResourceDefinitions by which declared kinds are served. Beside what upstream has, each says
-// "x-engenho-subresources" (names) and "x-engenho-immutable" (the spec never changes).
+// "x-engenho-subresources" (name to verbs) and "x-engenho-immutable" (the spec never changes).
 std::string_view declared_definitions();
 
 }  // namespace engenho::catalog

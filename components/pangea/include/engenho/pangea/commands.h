@@ -23,6 +23,10 @@ Result<json::Value> approve(client::Client& client, const std::string& ns, const
 // `action`: reconcile (look now, render and plan anew, forget failures) or unlock (give up a state lock that nobody keeps alive).
 Result<json::Value> command(client::Client& client, const std::string& ns, const std::string& name, const std::string& action, const Caller& caller, WallTime now);
 
+// The plan that waits for an approval or was refused: {"planHash", "plan"}, the latter in the shape of `terraform show -json` with every sensitive value
+// replaced by null. NotFound when none is kept.
+Result<json::Value> pending_plan(client::Client& client, const std::string& ns, const std::string& name);
+
 // One request of Terraform's http backend for the state of template `ns`/`name` in a PangeaNamespace whose backend is the cluster.
 struct StateCall {
   std::string pangea_namespace, ns, name;
