@@ -3,37 +3,38 @@
 
 #include "engenho/base/bytes.h"
 #include "engenho/engenho/commands.h"
+#include "engenho/pangea/cli.h"
 #include "engenho/ruby/evaluator.h"
 
 namespace engenho {
 
 namespace {
 
-struct PangeaCommand {
-  const char* name;
-  int (*run)(const Arguments&);
-  const char* help;
-};
-
-constexpr PangeaCommand kPangeaCommands[] = {
-    {"render", ruby::render_command, "the Terraform JSON of a template, offline"},
-    {"test", ruby::test_command, "checks rendered templates against assertions and golden files, offline"},
-};
+// Those that need no cluster come first.
+std::vector<pangea::CliCommand> pangea_commands() {
+  std::vector<pangea::CliCommand> out = {
+      {"render", ruby::render_command, "the Terraform JSON of a template, offline"},
+      {"test", ruby::test_command, "checks rendered templates against assertions and golden files, offline"},
+  };
+  out.insert(out.end(), pangea::cli_commands().begin(), pangea::cli_commands().end());
+  return out;
+}
 
 }  // namespace
 
 int pangea_command(const Arguments& arguments) {
+  const auto commands = pangea_commands();
   const bool help = !arguments.empty() && (arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help");
   if (arguments.empty() || help) {
     std::ostream& out = help ? std::cout : std::cerr;
     out << "engenho pangea: infrastructure templates\n\n";
-    for (const PangeaCommand& command : kPangeaCommands) {
+    for (const pangea::CliCommand& command : commands) {
       out << "  engenho pangea " << command.name << std::string(12 - std::min<size_t>(11, std::string_view(command.name).size()), ' ') << command.help << "\n";
     }
     return help ? 0 : 2;
   }
   std::vector<std::string> names;
-  for (const PangeaCommand& command : kPangeaCommands) {
+  for (const pangea::CliCommand& command : commands) {
     if (arguments[0] == command.name) return command.run({arguments.begin() + 1, arguments.end()});
     names.emplace_back(command.name);
   }
