@@ -33,6 +33,7 @@ Result<Next> TemplateWork::applying() {
   if (!store) return fail("StateUnavailable", store.error().message());
   auto space = workspace(*config);
   if (!space) return fail("WorkspaceInvalid", space.error().message());
+  if (Status s = add_imports(*space); !s.ok()) return fail("ImportInvalid", s.message());
   auto result = (*runner)->apply(*space, **store, *plan, {}, run_options());
   meters::operation(plan->executor, "apply", result && result->ok);
   if (!result) {
@@ -65,7 +66,16 @@ Result<Next> TemplateWork::applied(const SavedPlan& plan, const Applied& result,
     const std::string message = join(result.errors, "; ");
     record("Failed", &plan, &result, message);
     e_.artifacts.drop(object_.metadata.uid, "plan");
-    return apply_failed(result.failure, message);
+    if (destroying) return apply_failed(result.failure, message);
+    const Conflicts conflicts = resolve_conflicts(plan, result);
+    if (conflicts.adopt_again) {
+      // The plan with the adoptions is another plan: it is decided upon, and approved where that is asked for.
+      status.pending_plan_hash.clear();
+      status.approval.reset();
+      enter("Planning");
+      return go_on();
+    }
+    if (!conflicts.all_resolved) return apply_failed(result.failure, message);
   }
   e_.artifacts.drop(object_.metadata.uid, "plan");
   const WallTime now = e_.second();

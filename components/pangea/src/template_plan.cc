@@ -83,6 +83,7 @@ Result<Next> TemplateWork::plan_and_decide(bool drift) {
   if (!store) return fail("StateUnavailable", store.error().message());
   auto space = workspace(*config);
   if (!space) return fail("WorkspaceInvalid", space.error().message());
+  if (Status s = add_imports(*space); !s.ok()) return fail("ImportInvalid", s.message());
   if (Status s = commit(); !s.ok()) return err(s);   // the phase is seen before the work begins
   auto plan = (*runner)->plan(*space, **store, {}, run_options());
   meters::operation(executor_name(), "plan", plan.has_value());

@@ -106,6 +106,15 @@ class TemplateWork {
   Status publish_outputs(const json::Object& outputs);
   Status bind_output(const pangea_v1::OutputBinding& binding, const json::Object& outputs);
 
+  // --- template_adopt.cc ---
+  Status add_imports(Workspace& workspace);      // spec.importHints and what applies ran into, as import blocks
+  struct Conflicts {
+    bool adopt_again = false;                    // plan again: objects that are there are adopted
+    bool all_resolved = true;                    // whatever failed is to be skipped
+  };
+  Conflicts resolve_conflicts(const SavedPlan& plan, const Applied& result);
+  std::string resolution_of(const std::string& type, bool exists) const;   // import, skip or fail
+
   // --- template_destroy.cc ---
   Result<Next> destroying();
   Status release();                              // takes the finalizer away
