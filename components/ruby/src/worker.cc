@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <vector>
 
@@ -86,16 +87,20 @@ class Zygote {
   Zygote(Libruby& ruby, SandboxState state, int idle_ms) : ruby_(ruby), state_(state), idle_ms_(idle_ms) {}
 
   void serve() {
+    auto idle_until = std::chrono::steady_clock::now() + std::chrono::milliseconds(idle_ms_);
     for (;;) {
       std::vector<pollfd> wait_for = {{kControlDescriptor, POLLIN, 0}};
       for (const Call& call : calls_) {
         wait_for.push_back({call.process.get(), POLLIN, 0});
         wait_for.push_back({call.status.get(), POLLIN, 0});
       }
-      const int ready = poll(wait_for.data(), wait_for.size(), calls_.empty() ? idle_ms_ : -1);
-      if (ready == 0) return;  // idle
+      const auto now = std::chrono::steady_clock::now();
+      if (!calls_.empty()) idle_until = now + std::chrono::milliseconds(idle_ms_);
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(idle_until - now).count();
+      if (left <= 0) return;
+      const int ready = poll(wait_for.data(), wait_for.size(), calls_.empty() ? static_cast<int>(left) : -1);
       if (ready < 0 && errno != EINTR) return;
-      if (ready < 0) continue;
+      if (ready <= 0) continue;  // time has passed, or the interpreter's timer interrupted
       for (size_t i = calls_.size(); i-- > 0;) {
         if (wait_for[2 + 2 * i].revents != 0) kill(calls_[i].pid, SIGKILL);  // the evaluator wants no more of it
         if (wait_for[1 + 2 * i].revents != 0) finish(i);
