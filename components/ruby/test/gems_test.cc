@@ -22,8 +22,11 @@ void write_gem(const Folder& folder, const std::string& version) {
   folder.write("lib/pangea/resources/gizmo_broken/resource.rb", "raise 'only what is used may be loaded'\n");
   folder.write("lib/pangea/architectures.rb",
                "module Pangea\n  module Architectures\n    module Gizmo\n      module Pair\n        PROFILES = { dev: { size: 1 }, production: { size: 9 } }.freeze\n"
-               "        def self.build(synth, inputs)\n          one = synth.gizmo_thing(:one, { size: inputs[:size], version: ::Gizmo::VERSION })\n"
-               "          synth.output(:one) { synth.value one.id }\n          { one: one }\n        end\n      end\n    end\n  end\nend\n"
+               "        def self.build(synth, inputs)\n"
+               "          same = [inputs['size'], inputs.fetch(:size), inputs.dig('size'), inputs.key?('size') && inputs[:size]].uniq\n"
+               "          raise \"not the same: #{same}\" unless same.size == 1 && keywords(**inputs)\n"
+               "          one = synth.gizmo_thing(:one, { size: inputs[:size], version: ::Gizmo::VERSION })\n"
+               "          synth.output(:one) { synth.value one.id }\n          { one: one }\n        end\n        def self.keywords(size:, **rest) = size\n      end\n    end\n  end\nend\n"
                "Pangea.architecture('gizmo::single::dev') { |inputs| gizmo_thing(:single, { size: inputs.fetch('size') }) }\n");
   folder.write("templates/gizmo/trio.rb", "template(:dev) { 3.times { |i| gizmo_thing(:\"t#{i}\", { size: i }) } }\n");
   folder.write("pangea-gem.yaml", "architectures:\n  gizmo::indexed::dev: {file: other/x.rb, template: x}\n  gizmo::outside::dev: {file: ../../etc/passwd}\n");
