@@ -8,12 +8,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <vector>
 
+#include "compiled_cache.h"
 #include "engenho/base/json.h"
 #include "engenho/ruby/evaluator.h"
 #include "libruby.h"
@@ -54,6 +54,14 @@ std::string read_all(int fd) {
   }
 }
 
+// From its beginning, whatever others have read of it: they share its position.
+std::string read_sealed(int fd) {
+  struct stat info;
+  if (fstat(fd, &info) != 0 || info.st_size <= 0) return "";
+  std::string text(static_cast<size_t>(info.st_size), 0);
+  return pread(fd, text.data(), text.size(), 0) == info.st_size ? text : "";
+}
+
 Confinement confinement_of(const json::Value& header) {
   Confinement confinement;
   for (const json::Value& gem : header.get("gems")->items()) {
@@ -65,54 +73,6 @@ Confinement confinement_of(const json::Value& header) {
   confinement.slot = static_cast<unsigned>(header.get("slot")->int_or(0));
   return confinement;
 }
-
-// In the forked process: one call, then the end. No destructor and no at_exit of the template runs. `others`: what the zygote has open for other calls. The
-// interpreter's own descriptors must stay.
-[[noreturn]] void run_call(Libruby& ruby, const json::Value& header, std::vector<Descriptor>& descriptors, std::vector<Call>& others,
-                           const std::string* compiled, const SandboxState& state) {
-  // 0: /dev/null, 1 and 2: captured, 3, until now the zygote's socket: the answer.
-  dup2(descriptors[kOutput].get(), 1);
-  dup2(descriptors[kOutput].get(), 2);
-  dup2(descriptors[kReply].get(), 3);
-  const std::string request = read_all(descriptors[kBody].get());
-  descriptors.clear();
-  others.clear();
-  signal(SIGPIPE, SIG_IGN);
-
-  if (Status status = confine(confinement_of(header), state); !status.ok()) {
-    write_all(3, json::dump(failure(status.not_found() ? "load" : "unavailable", status.message())));
-    _exit(0);
-  }
-  if (compiled != nullptr) (void)ruby.evaluate("::Engenho::Compiled.use($engenho_request)", compiled);
-  auto answer = ruby.evaluate("::Engenho::Runner.run($engenho_request)", &request);
-  write_all(3, answer ? *answer : json::dump(failure("template", answer.error().message())));
-  _exit(0);
-}
-
-// In a forked process that runs nothing of the gems: their files, compiled, into the pipe.
-[[noreturn]] void run_packing(Libruby& ruby, const json::Value& header, int pipe, std::vector<Call>& others, const SandboxState& state) {
-  dup2(pipe, 3);
-  others.clear();
-  Confinement confinement = confinement_of(header);
-  confinement.tree.clear();
-  confinement.slot = kUids - 1;
-  confinement.cpu_seconds = 20;
-  if (!confine(confinement, state).ok()) _exit(1);
-  json::Array gems;
-  for (const auto& gem : confinement.gems) gems.push_back(json::Object{{"name", gem.name}, {"dir", "/gems/" + gem.name}});
-  const std::string request = json::dump(json::Object{{"gems", std::move(gems)}});
-  _exit(ruby.evaluate("::Engenho::Compiled.pack($engenho_request, 3)", &request) ? 0 : 1);
-}
-
-// The compiled files of one set of gems: bytes that only calls with those gems get to see.
-struct CompiledGems {
-  std::string key;
-  std::string bytes;
-  pid_t pid = -1;      // of the process that makes them, while it does
-  Descriptor pipe;
-  bool usable = false;
-  uint64_t last_use = 0;
-};
 
 class Zygote {
  public:
@@ -126,8 +86,8 @@ class Zygote {
         wait_for.push_back({call.process.get(), POLLIN, 0});
         wait_for.push_back({call.status.get(), POLLIN, 0});
       }
-      const size_t first_pipe = wait_for.size(), pipes = compiled_.size();
-      for (const CompiledGems& gems : compiled_) wait_for.push_back({gems.pipe.get(), POLLIN, 0});  // closed ones are -1: not waited for
+      const size_t first_compiled = wait_for.size();
+      compiled_.add_to(wait_for);
       const auto now = std::chrono::steady_clock::now();
       if (!calls_.empty()) idle_until = now + std::chrono::milliseconds(idle_ms_);
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(idle_until - now).count();
@@ -135,9 +95,7 @@ class Zygote {
       const int ready = poll(wait_for.data(), wait_for.size(), calls_.empty() ? static_cast<int>(left) : -1);
       if (ready < 0 && errno != EINTR) return;
       if (ready <= 0) continue;  // time has passed, or the interpreter's timer interrupted
-      for (size_t i = 0; i < pipes; ++i) {
-        if (wait_for[first_pipe + i].revents != 0) read_compiled(compiled_[i]);
-      }
+      compiled_.polled(wait_for, first_compiled);
       for (size_t i = calls_.size(); i-- > 0;) {
         if (wait_for[2 + 2 * i].revents != 0) kill(calls_[i].pid, SIGKILL);  // the evaluator wants no more of it
         if (wait_for[1 + 2 * i].revents != 0) finish(i);
@@ -156,10 +114,16 @@ class Zygote {
       preloaded_ = true;
       (void)ruby_.evaluate("::Engenho::Gems.preload; ::GC.start; ''");
     }
-    const std::string* compiled = nullptr;
-    if (!header->get("gems")->items().empty()) compiled = compiled_of(*header);
+    int compiled = -1;
+    if (!header->get("gems")->items().empty()) {
+      compiled = compiled_.use(json::dump(*header->get("gems")), [&](int file) {
+        const long pid = fork_interpreter();
+        if (pid == 0) run_packing(*header, file);
+        return static_cast<pid_t>(pid);
+      });
+    }
     const long pid = fork_interpreter();
-    if (pid == 0) run_call(ruby_, *header, packet->descriptors, calls_, compiled, state_);
+    if (pid == 0) run_call(*header, packet->descriptors, compiled);
     const int status = packet->descriptors[kStatus].get();
     if (pid < 0) {
       (void)send_packet(status, "fork failed");
@@ -173,56 +137,46 @@ class Zygote {
   // With the interpreter's own fork: it looks after its threads and timers.
   long fork_interpreter() { return ruby_.evaluate_number("::Process.fork || 0"); }
 
-  // The compiled files when they are there. The first call with these gems has them made, and does not wait.
-  const std::string* compiled_of(const json::Value& header) {
-    const std::string key = json::dump(*header.get("gems"));
-    for (CompiledGems& gems : compiled_) {
-      if (gems.key != key) continue;
-      gems.last_use = ++uses_;
-      return gems.usable ? &gems.bytes : nullptr;
-    }
-    int pair[2];
-    if (pipe2(pair, O_CLOEXEC) != 0) return nullptr;
-    Descriptor read_end(pair[0]), write_end(pair[1]);
-    const long pid = fork_interpreter();
-    if (pid == 0) run_packing(ruby_, header, write_end.get(), calls_, state_);
-    if (pid < 0) return nullptr;
-    if (compiled_.size() >= kCompiledSets) {
-      auto oldest = std::min_element(compiled_.begin(), compiled_.end(), [](const auto& a, const auto& b) { return a.last_use < b.last_use; });
-      if (oldest->pid >= 0) kill(oldest->pid, SIGKILL);
-      end_packing(*oldest);
-      compiled_.erase(oldest);
-    }
-    CompiledGems gems;
-    gems.key = key;
-    gems.pid = static_cast<pid_t>(pid);
-    gems.pipe = std::move(read_end);
-    gems.last_use = ++uses_;
-    compiled_.push_back(std::move(gems));
-    return nullptr;
+  // In a forked process: what the zygote has open for others. The interpreter's own descriptors must stay.
+  void forget_others() {
+    calls_.clear();
+    compiled_.close_all();
   }
 
-  void read_compiled(CompiledGems& gems) {
-    char buffer[256 << 10];
-    const ssize_t n = read(gems.pipe.get(), buffer, sizeof(buffer));
-    if (n < 0 && errno == EINTR) return;
-    if (n > 0) gems.bytes.append(buffer, static_cast<size_t>(n));
-    const bool too_large = gems.bytes.size() > kMaxCompiled;
-    if (n > 0 && !too_large) return;
-    const bool ended_well = end_packing(gems) && n == 0 && gems.bytes.size() > 4;
-    gems.usable = ended_well;
-    if (!ended_well) gems.bytes = {};
+  // In the forked process: one call, then the end. No destructor and no at_exit of the template runs.
+  [[noreturn]] void run_call(const json::Value& header, std::vector<Descriptor>& descriptors, int compiled) {
+    // 0: /dev/null, 1 and 2: captured, 3, until now the zygote's socket: the answer.
+    dup2(descriptors[kOutput].get(), 1);
+    dup2(descriptors[kOutput].get(), 2);
+    dup2(descriptors[kReply].get(), kControlDescriptor);
+    const std::string request = read_all(descriptors[kBody].get());
+    const std::string gems = compiled >= 0 ? read_sealed(compiled) : "";
+    descriptors.clear();
+    forget_others();
+    signal(SIGPIPE, SIG_IGN);
+    if (Status status = confine(confinement_of(header), state_); !status.ok()) {
+      write_all(kControlDescriptor, json::dump(failure(status.not_found() ? "load" : "unavailable", status.message())));
+      _exit(0);
+    }
+    if (!gems.empty()) (void)ruby_.evaluate("::Engenho::Compiled.use($engenho_request)", &gems);
+    auto answer = ruby_.evaluate("::Engenho::Runner.run($engenho_request)", &request);
+    write_all(kControlDescriptor, answer ? *answer : json::dump(failure("template", answer.error().message())));
+    _exit(0);
   }
 
-  // True when its process ended well. The pipe is at its end, or the process was killed.
-  bool end_packing(CompiledGems& gems) {
-    if (gems.pid < 0) return false;
-    if (gems.bytes.size() > kMaxCompiled) kill(gems.pid, SIGKILL);
-    gems.pipe.reset();
-    int status = -1;
-    waitpid(gems.pid, &status, 0);
-    gems.pid = -1;
-    return status == 0;
+  // In a forked process that runs nothing of the gems: their files, compiled, into `file`.
+  [[noreturn]] void run_packing(const json::Value& header, int file) {
+    dup2(file, kControlDescriptor);
+    forget_others();
+    Confinement confinement = confinement_of(header);
+    confinement.tree.clear();
+    confinement.slot = kUids - 1;
+    confinement.cpu_seconds = 20;
+    if (!confine(confinement, state_).ok()) _exit(1);
+    json::Array gems;
+    for (const auto& gem : confinement.gems) gems.push_back(json::Object{{"name", gem.name}, {"dir", "/gems/" + gem.name}});
+    const std::string request = json::dump(json::Object{{"gems", std::move(gems)}});
+    _exit(ruby_.evaluate("::Engenho::Compiled.pack($engenho_request, 3)", &request) ? 0 : 1);
   }
 
   void finish(size_t index) {
@@ -235,10 +189,8 @@ class Zygote {
   Libruby& ruby_;
   const SandboxState state_;
   const int idle_ms_;
-  static constexpr size_t kCompiledSets = 4, kMaxCompiled = 64u << 20;
   std::vector<Call> calls_;
-  std::vector<CompiledGems> compiled_;
-  uint64_t uses_ = 0;
+  CompiledCache compiled_;
   bool preloaded_ = false;
 };
 
