@@ -9,9 +9,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <vector>
 
+#include "compiled_cache.h"
 #include "engenho/base/json.h"
 #include "engenho/ruby/evaluator.h"
 #include "libruby.h"
@@ -52,18 +54,15 @@ std::string read_all(int fd) {
   }
 }
 
-// In the forked process: one call, then the end. No destructor and no at_exit of the template runs. `others`: what the zygote has open for other calls. The
-// interpreter's own descriptors must stay.
-[[noreturn]] void run_call(Libruby& ruby, const json::Value& header, std::vector<Descriptor>& descriptors, std::vector<Call>& others, const SandboxState& state) {
-  // 0: /dev/null, 1 and 2: captured, 3, until now the zygote's socket: the answer.
-  dup2(descriptors[kOutput].get(), 1);
-  dup2(descriptors[kOutput].get(), 2);
-  dup2(descriptors[kReply].get(), 3);
-  const std::string request = read_all(descriptors[kBody].get());
-  descriptors.clear();
-  others.clear();
-  signal(SIGPIPE, SIG_IGN);
+// From its beginning, whatever others have read of it: they share its position.
+std::string read_sealed(int fd) {
+  struct stat info;
+  if (fstat(fd, &info) != 0 || info.st_size <= 0) return "";
+  std::string text(static_cast<size_t>(info.st_size), 0);
+  return pread(fd, text.data(), text.size(), 0) == info.st_size ? text : "";
+}
 
+Confinement confinement_of(const json::Value& header) {
   Confinement confinement;
   for (const json::Value& gem : header.get("gems")->items()) {
     confinement.gems.push_back({std::string(gem.str_at({"name"})), std::string(gem.str_at({"dir"}))});
@@ -72,13 +71,7 @@ std::string read_all(int fd) {
   confinement.memory_bytes = static_cast<uint64_t>(header.get("memory")->int_or(1 << 30));
   confinement.cpu_seconds = static_cast<uint64_t>(header.get("cpu_seconds")->int_or(60));
   confinement.slot = static_cast<unsigned>(header.get("slot")->int_or(0));
-  if (Status status = confine(confinement, state); !status.ok()) {
-    write_all(3, json::dump(failure(status.not_found() ? "load" : "unavailable", status.message())));
-    _exit(0);
-  }
-  auto answer = ruby.evaluate("::Engenho::Runner.run($engenho_request)", &request);
-  write_all(3, answer ? *answer : json::dump(failure("template", answer.error().message())));
-  _exit(0);
+  return confinement;
 }
 
 class Zygote {
@@ -86,21 +79,27 @@ class Zygote {
   Zygote(Libruby& ruby, SandboxState state, int idle_ms) : ruby_(ruby), state_(state), idle_ms_(idle_ms) {}
 
   void serve() {
+    auto idle_until = std::chrono::steady_clock::now() + std::chrono::milliseconds(idle_ms_);
     for (;;) {
       std::vector<pollfd> wait_for = {{kControlDescriptor, POLLIN, 0}};
       for (const Call& call : calls_) {
         wait_for.push_back({call.process.get(), POLLIN, 0});
         wait_for.push_back({call.status.get(), POLLIN, 0});
       }
-      const int ready = poll(wait_for.data(), wait_for.size(), calls_.empty() ? idle_ms_ : -1);
-      if (ready == 0) return;  // idle
+      const size_t first_compiled = wait_for.size();
+      compiled_.add_to(wait_for);
+      const auto now = std::chrono::steady_clock::now();
+      if (!calls_.empty()) idle_until = now + std::chrono::milliseconds(idle_ms_);
+      const auto left = std::chrono::ceil<std::chrono::milliseconds>(idle_until - now).count();
+      if (left <= 0) return;
+      const int ready = poll(wait_for.data(), wait_for.size(), calls_.empty() ? static_cast<int>(left) : -1);
       if (ready < 0 && errno != EINTR) return;
-      if (ready < 0) continue;
+      if (ready <= 0) continue;  // time has passed, or the interpreter's timer interrupted
+      compiled_.polled(wait_for, first_compiled);
       for (size_t i = calls_.size(); i-- > 0;) {
         if (wait_for[2 + 2 * i].revents != 0) kill(calls_[i].pid, SIGKILL);  // the evaluator wants no more of it
         if (wait_for[1 + 2 * i].revents != 0) finish(i);
       }
-      while (waitpid(-1, nullptr, WNOHANG) > 0) {}  // processes that a call left behind; there should be none
       if (wait_for[0].revents != 0 && !accept_call()) return;
     }
   }
@@ -115,8 +114,16 @@ class Zygote {
       preloaded_ = true;
       (void)ruby_.evaluate("::Engenho::Gems.preload; ::GC.start; ''");
     }
-    const long pid = ruby_.evaluate_number("::Process.fork || 0");
-    if (pid == 0) run_call(ruby_, *header, packet->descriptors, calls_, state_);
+    int compiled = -1;
+    if (!header->get("gems")->items().empty()) {
+      compiled = compiled_.use(json::dump(*header->get("gems")), [&](int file) {
+        const long pid = fork_interpreter();
+        if (pid == 0) run_packing(*header, file);
+        return static_cast<pid_t>(pid);
+      });
+    }
+    const long pid = fork_interpreter();
+    if (pid == 0) run_call(*header, packet->descriptors, compiled);
     const int status = packet->descriptors[kStatus].get();
     if (pid < 0) {
       (void)send_packet(status, "fork failed");
@@ -125,6 +132,51 @@ class Zygote {
     (void)send_packet(status, "started");
     calls_.push_back({static_cast<pid_t>(pid), Descriptor(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))), std::move(packet->descriptors[kStatus])});
     return true;
+  }
+
+  // With the interpreter's own fork: it looks after its threads and timers.
+  long fork_interpreter() { return ruby_.evaluate_number("::Process.fork || 0"); }
+
+  // In a forked process: what the zygote has open for others. The interpreter's own descriptors must stay.
+  void forget_others() {
+    calls_.clear();
+    compiled_.close_all();
+  }
+
+  // In the forked process: one call, then the end. No destructor and no at_exit of the template runs.
+  [[noreturn]] void run_call(const json::Value& header, std::vector<Descriptor>& descriptors, int compiled) {
+    // 0: /dev/null, 1 and 2: captured, 3, until now the zygote's socket: the answer.
+    dup2(descriptors[kOutput].get(), 1);
+    dup2(descriptors[kOutput].get(), 2);
+    dup2(descriptors[kReply].get(), kControlDescriptor);
+    const std::string request = read_all(descriptors[kBody].get());
+    const std::string gems = compiled >= 0 ? read_sealed(compiled) : "";
+    descriptors.clear();
+    forget_others();
+    signal(SIGPIPE, SIG_IGN);
+    if (Status status = confine(confinement_of(header), state_); !status.ok()) {
+      write_all(kControlDescriptor, json::dump(failure(status.not_found() ? "load" : "unavailable", status.message())));
+      _exit(0);
+    }
+    if (!gems.empty()) (void)ruby_.evaluate("::Engenho::Compiled.use($engenho_request)", &gems);
+    auto answer = ruby_.evaluate("::Engenho::Runner.run($engenho_request)", &request);
+    write_all(kControlDescriptor, answer ? *answer : json::dump(failure("template", answer.error().message())));
+    _exit(0);
+  }
+
+  // In a forked process that runs nothing of the gems: their files, compiled, into `file`.
+  [[noreturn]] void run_packing(const json::Value& header, int file) {
+    dup2(file, kControlDescriptor);
+    forget_others();
+    Confinement confinement = confinement_of(header);
+    confinement.tree.clear();
+    confinement.slot = kUids - 1;
+    confinement.cpu_seconds = 20;
+    if (!confine(confinement, state_).ok()) _exit(1);
+    json::Array gems;
+    for (const auto& gem : confinement.gems) gems.push_back(json::Object{{"name", gem.name}, {"dir", "/gems/" + gem.name}});
+    const std::string request = json::dump(json::Object{{"gems", std::move(gems)}});
+    _exit(ruby_.evaluate("::Engenho::Compiled.pack($engenho_request, 3)", &request) ? 0 : 1);
   }
 
   void finish(size_t index) {
@@ -138,6 +190,7 @@ class Zygote {
   const SandboxState state_;
   const int idle_ms_;
   std::vector<Call> calls_;
+  CompiledCache compiled_;
   bool preloaded_ = false;
 };
 

@@ -11,7 +11,7 @@ namespace {
 void write_gem(const Folder& folder, const std::string& version) {
   folder.write("gizmo.gemspec",
                "Gem::Specification.new do |s|\n  s.name = 'gizmo'\n  s.version = '" + version +
-                   "'\n  s.summary = 'gizmos'\n  s.authors = ['x']\n  s.required_ruby_version = '>= 3.0'\n  s.add_dependency 'dry-types', '~> 1.7'\nend\n");
+                   "'\n  s.summary = 'gizmos'\n  s.authors = ['x']\n  s.files = `git ls-files`.split + IO.popen(%w[git ls-files -z], chdir: __dir__, &:readlines)\n  s.required_ruby_version = '>= 3.0'\n  s.add_dependency 'dry-types', '~> 1.7'\nend\n");
   folder.write("lib/gizmo.rb",
                "require 'pangea-core'\nmodule Gizmo; VERSION = '" + version + "'; end\nmodule Pangea; module Resources; module Gizmo; end; end; end\n"
                "require_relative 'pangea/resources/gizmo_thing/resource'\nrequire_relative 'pangea/resources/gizmo_broken/resource'\n");
@@ -22,8 +22,11 @@ void write_gem(const Folder& folder, const std::string& version) {
   folder.write("lib/pangea/resources/gizmo_broken/resource.rb", "raise 'only what is used may be loaded'\n");
   folder.write("lib/pangea/architectures.rb",
                "module Pangea\n  module Architectures\n    module Gizmo\n      module Pair\n        PROFILES = { dev: { size: 1 }, production: { size: 9 } }.freeze\n"
-               "        def self.build(synth, inputs)\n          one = synth.gizmo_thing(:one, { size: inputs[:size], version: ::Gizmo::VERSION })\n"
-               "          synth.output(:one) { synth.value one.id }\n          { one: one }\n        end\n      end\n    end\n  end\nend\n"
+               "        def self.build(synth, inputs)\n"
+               "          same = [inputs['size'], inputs.fetch(:size), inputs.dig('size'), inputs.key?('size') && inputs[:size]].uniq\n"
+               "          raise \"not the same: #{same}\" unless same.size == 1 && keywords(**inputs)\n"
+               "          one = synth.gizmo_thing(:one, { size: inputs[:size], version: ::Gizmo::VERSION })\n"
+               "          synth.output(:one) { synth.value one.id }\n          { one: one }\n        end\n        def self.keywords(size:, **rest) = size\n      end\n    end\n  end\nend\n"
                "Pangea.architecture('gizmo::single::dev') { |inputs| gizmo_thing(:single, { size: inputs.fetch('size') }) }\n");
   folder.write("templates/gizmo/trio.rb", "template(:dev) { 3.times { |i| gizmo_thing(:\"t#{i}\", { size: i }) } }\n");
   folder.write("pangea-gem.yaml", "architectures:\n  gizmo::indexed::dev: {file: other/x.rb, template: x}\n  gizmo::outside::dev: {file: ../../etc/passwd}\n");
@@ -74,6 +77,32 @@ TEST_CASE("two versions of one gem at the same time") {
   for (size_t i = 0; i < answers.size(); ++i) {
     CHECK(answers[i] == std::string(R"({"gizmo_thing":{"one":{"size":1,"version":")") + (i % 2 ? "2.0.0" : "1.0.0") + "\"}}}");
   }
+}
+
+TEST_CASE("compiled files of gems are used, and a changed file is not") {
+  Evaluator evaluator(test_options());
+  std::vector<std::unique_ptr<Folder>> folders;
+  for (int i = 0; i < 6; ++i) {  // more than are kept
+    folders.push_back(std::make_unique<Folder>());
+    write_gem(*folders.back(), "1." + std::to_string(i));
+    folders.back()->write("lib/gizmo/broken.rb", "def (\n");
+  }
+  auto state = [&](const Folder& folder) {
+    CompileRequest request;
+    request.source = "template(:t) { output(:o) { value [RubyVM::InstructionSequence.respond_to?(:load_iseq), Gizmo::VERSION] } }";
+    request.gems = {{"gizmo", folder.path(), ""}};
+    auto result = evaluator.compile(request);
+    return result ? json::dump(*result->config.at({"output", "o", "value"})) : show(result);
+  };
+  for (const auto& folder : folders) {
+    std::string last;
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (std::chrono::steady_clock::now() < until && !contains(last, "true")) last = state(*folder);
+    CHECK(contains(last, "[true,\"1."));
+  }
+  CHECK(contains(state(*folders[5]), "[true,\"1.5\"]"));
+  write_gem(*folders[5], "2.0");
+  CHECK(contains(state(*folders[5]), "\"2.0\""));
 }
 
 TEST_CASE("a gem and a source tree that carry the same code") {

@@ -20,6 +20,13 @@ module Engenho
         const_added_on_old_rubies
       end
 
+      # Files that a compile of these gems may load, but for the resources: those are thousands, and few of them are used.
+      def compilable
+        vendored_roots = vendored
+        own = all.flat_map { |g| Dir.glob("#{g.dir}/lib/**/*.rb").reject { |f| f.include?('/lib/pangea/resources/') && f.match?(%r{/[a-z0-9]+_[a-z0-9_]+/(resource|types)\.rb\z}) } }
+        (own + vendored_roots.flat_map { |dir| Dir.glob("#{dir}/**/*.rb") }).select { |f| File.file?(f) && File.size(f) < 1 << 20 }.first(2000)
+      end
+
       # Parts of Ruby's own library that the public gems load. The zygote calls it once, before the first compile that has gems.
       def preload
         %w[set json bigdecimal bigdecimal/util date time delegate weakref singleton forwardable monitor securerandom uri socket ipaddr net/http digest

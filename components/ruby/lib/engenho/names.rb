@@ -36,7 +36,7 @@ module Engenho
     end
 
     def apply(architecture, synthesizer, inputs)
-      synthesizer.instance_exec(inputs, &architecture.block)
+      synthesizer.instance_exec(Inputs.of(inputs), &architecture.block)
       true
     end
 
@@ -140,7 +140,7 @@ module Engenho
         end
         defaults = profiles[key]
       end
-      mod.build(synthesizer, defaults.transform_keys(&:to_sym).merge(inputs.transform_keys(&:to_sym)))
+      mod.build(synthesizer, Inputs.of(defaults).merge(inputs))
       true
     end
 

@@ -5,7 +5,9 @@ require 'stringio'
 require 'engenho/reference'
 require 'engenho/document'
 require 'engenho/gems'
+require 'engenho/compiled'
 require 'engenho/templates'
+require 'engenho/inputs'
 require 'engenho/names'
 require 'engenho/recorder'
 require 'engenho/resource_builder'
@@ -124,6 +126,7 @@ module Engenho
       Dir.chdir(gem.dir)
       # Specifications ask git for their list of files; nothing here needs it, and there are no processes in the sandbox.
       Kernel.module_eval { define_method(:`) { |_command| '' } }
+      IO.define_singleton_method(:popen) { |*_command, **_options, &block| block ? block.call(StringIO.new) : StringIO.new }
       spec = ::Gem::Specification.load(file)
       raise LoadError, "#{File.basename(file)} cannot be read as a gem specification" if spec.nil?
 
