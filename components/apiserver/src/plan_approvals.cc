@@ -40,7 +40,9 @@ class PlanApprovals final : public AdmissionPlugin {
     const Value* had = old == nullptr ? nullptr : old->at({"metadata", "annotations", kApprovedBy});
     Value* annotations = object.at({"metadata", "annotations"});
     if (had != nullptr) object["metadata"]["annotations"][kApprovedBy] = *had;
-    else if (annotations != nullptr && annotations->is_object()) annotations->as_object().erase(kApprovedBy);
+    else if (annotations != nullptr && annotations->is_object() && annotations->as_object().erase(kApprovedBy) && annotations->members().empty()) {
+      object["metadata"].as_object().erase("annotations");
+    }
   }
 
   static Status refuse(const AdmissionRequest& r) {

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
 
@@ -102,11 +103,19 @@ std::string shown(const json::Value* value) {
   return text.size() > 160 ? text.substr(0, 157) + "..." : text;
 }
 
+// Whether anything within is marked.
+bool any_true(const json::Value& marks) {
+  if (marks.is_bool()) return marks.as_bool();
+  const auto& items = marks.items();
+  if (std::any_of(items.begin(), items.end(), any_true)) return true;
+  const auto& members = marks.members();
+  return std::any_of(members.begin(), members.end(), [](const auto& member) { return any_true(member.second); });
+}
 bool flagged(const json::Value* marks, const std::string& name) {
   if (marks == nullptr) return false;
   if (marks->is_bool()) return marks->as_bool();
   const json::Value* own = marks->get(name);
-  return own != nullptr && !(own->is_bool() && !own->as_bool());
+  return own != nullptr && any_true(*own);
 }
 
 }  // namespace

@@ -213,6 +213,7 @@ void TemplateWork::conditions() {
   set_condition(c, "DriftDetected", phase == "Drifted", phase == "Drifted" ? "DriftDetected" : "NoDrift", phase == "Drifted" ? status.plan_summary : "", now);
   if (status.auto_suspended) set_condition(c, "Healthy", false, status.last_escalation_reason, "automatically suspended", now);
   else if (status.last_escalation_reason.empty()) set_condition(c, "Healthy", true, "NoEscalations", "", now);
+  if (object_.metadata.deletion_timestamp) return;   // what holds its end up is said there
   if (phase == "Ready") {
     if (stale) set_condition(c, "Ready", false, "BehindHead", "the source has a newer commit", now);
     else set_condition(c, "Ready", true, "Applied", "", now);
