@@ -1,8 +1,10 @@
 // Runs OpenTofu or Terraform: a child for each step, in a process group of its own, with nothing of this process's environment but what it needs.
+#include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
+#include <ctime>
 #include <filesystem>
 #include <set>
 
@@ -78,6 +80,7 @@ class Session {
     ENGENHO_ASSIGN_OR_RETURN(prepared_, prepare(workspace_));
     ENGENHO_ASSIGN_OR_RETURN(TofuBackend backend, tofu_backend(workspace_.backend, workspace_.directory));
     ENGENHO_ASSIGN_OR_RETURN(directory_, RunDirectory::enter(workspace_));
+    ENGENHO_RETURN_IF_ERROR(end_orphans());
     remove_strangers();
     const std::string configuration = cli_configuration(options_);
     ENGENHO_RETURN_IF_ERROR(directory_->write("main.tf.json", json::dump(prepared_.config)));
@@ -161,6 +164,30 @@ class Session {
   }
 
  private:
+  // After a run whose process died: its program may still be ending, and provider processes may be left.
+  Status end_orphans() const {
+    const std::string file = path("cli.tfrc"), mark = "TF_CLI_CONFIG_FILE=" + file;
+    struct stat info {};
+    if (stat(file.c_str(), &info) != 0) return {};   // it was cleaned up: nothing is left
+    const bool long_ago = std::time(nullptr) - info.st_mtime > 3600;
+    std::vector<pid_t> children;
+    std::error_code code;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc", code)) {
+      int64_t pid = 0;
+      if (!parse_int(entry.path().filename().string(), pid) || pid == getpid()) continue;
+      // Only what this run's program was given can have this in its environment, or was started by it.
+      auto environment = read_file(entry.path().string() + "/environ");
+      if (!environment) continue;
+      const auto variables = split(*environment, '\0');
+      if (std::find(variables.begin(), variables.end(), mark) == variables.end()) continue;
+      const std::string program = std::filesystem::read_symlink(entry.path() / "exe", code).string();
+      if (program != std::filesystem::canonical(program_, code).string() || long_ago) children.push_back(static_cast<pid_t>(pid));
+      else return failure_status(FailureKind::kStateLocked, "the program of a run that was cut off is still ending in the workspace directory: it is locked");
+    }
+    for (const pid_t pid : children) kill(pid, SIGKILL);
+    return {};
+  }
+
   // Configuration that lies about is read by terraform, whoever put it there.
   void remove_strangers() const {
     std::error_code code;
@@ -210,10 +237,18 @@ class Session {
       unlink(file.c_str());
       return {};
     }
-    ENGENHO_ASSIGN_OR_RETURN(const std::string document, read_file(file));
-    ENGENHO_ASSIGN_OR_RETURN(const StateId saved, id_of(document));
+    ENGENHO_ASSIGN_OR_RETURN(std::string document, read_file(file));
+    ENGENHO_ASSIGN_OR_RETURN(StateId saved, id_of(document));
     ENGENHO_ASSIGN_OR_RETURN(const std::string stored, state_.read());
     ENGENHO_ASSIGN_OR_RETURN(const StateId now, id_of(stored));
+    if (now.lineage.empty() && saved.lineage.empty()) {
+      // Cut off before the first state was stored: it has no name yet.
+      ENGENHO_ASSIGN_OR_RETURN(json::Value first, json::parse(document));
+      saved = {std::max<uint64_t>(saved.serial, 1), random_uuid()};
+      first["serial"] = static_cast<int64_t>(saved.serial);
+      first["lineage"] = saved.lineage;
+      document = json::dump_pretty(first) + "\n";
+    }
     if (stored == document) {
       unlink(file.c_str());
       return {};
