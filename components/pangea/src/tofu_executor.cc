@@ -1,5 +1,7 @@
 // Runs OpenTofu or Terraform: a child for each step, in a process group of its own, with nothing of this process's environment but what it needs.
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -215,6 +217,20 @@ class Session {
                                                                   {"terraform", settings ? *settings : json::Value()}, {"module", prepared_.config.get("module") ? *prepared_.config.get("module") : json::Value()}}));
     auto before = read_file(path(kInitialized));
     if (before && *before == digest) return {};
+    // A plugin cache takes one writer at a time, and terraform does not see to that.
+    struct Lock {
+      int fd = -1;
+      ~Lock() {
+        if (fd >= 0) close(fd);
+      }
+    } lock;
+    if (!options_.plugin_cache_dir.empty()) {
+      lock.fd = ::open((options_.plugin_cache_dir + "/.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+      if (lock.fd < 0) return errno_error("open the plugin cache's lock", errno);
+      while (flock(lock.fd, LOCK_EX | LOCK_NB) != 0) {
+        if (limit_.token().wait_for(std::chrono::milliseconds(100))) return limit_.explain(unavailable("another run fills the plugin cache"));
+      }
+    }
     auto end = run({"init", "-input=false", "-no-color", "-reconfigure"});
     if (!end) return end.error();
     if (end->exit_code != 0) {

@@ -375,6 +375,27 @@ TEST_CASE("tofu: the local backend keeps its file; strangers in the directory ar
   CHECK(executor->plan(w, *state, {}, {})->model.empty());
 }
 
+TEST_CASE("tofu: workspaces at once share a plugin cache") {
+  if (!terraform_here()) return;
+  TempDir dir;
+  TestProvider provider;
+  ExecutorOptions options = provider.options();
+  options.plugin_cache_dir = dir.path("cache");
+  auto executor = std::move(*make_executor("terraform", options));
+  std::vector<std::thread> threads;
+  std::atomic<int> good{0};
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      auto state = magma::make_memory_state();
+      auto plan = executor->plan(provider.workspace(dir, R"("a": {"name": "a"})", "w" + std::to_string(i)), *state, {}, {});
+      good += plan && plan->model.summary() == "+1 ~0 -0" ? 1 : 0;
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  CHECK(good == 4);
+  CHECK(path_exists(dir.path("cache/example.com/test/test")));
+}
+
 TEST_CASE("backends are written out; what is wrong with them is named; credentials are in no configuration") {
   Backend pg{"pg", {{"host", "db.example"}, {"database", "state"}, {"schema", "pangea_dev-state_web"}, {"username", "u"}, {"password", "hunter-1"}, {"caCert", "PEM"}}};
   auto made = tofu_backend(pg, "/w");
