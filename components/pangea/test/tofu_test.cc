@@ -375,6 +375,49 @@ TEST_CASE("tofu: the local backend keeps its file; strangers in the directory ar
   CHECK(executor->plan(w, *state, {}, {})->model.empty());
 }
 
+TEST_CASE("both executors: the same models of magma's conformance cases") {
+  if (!terraform_here()) return;
+  // MAGMA_PROVIDER_DIR adds the cases that need a real provider's executable.
+  const char* plugins = std::getenv("MAGMA_PROVIDER_DIR");
+  ExecutorOptions options;
+  options.registries = false;
+  if (plugins != nullptr) options.plugin_dirs = {plugins};
+  auto terraform = std::move(*make_executor("terraform", options)), magma_executor = std::move(*make_executor("magma", options));
+  int compared = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(std::string(MAGMA_CASES) + "/cases")) {
+    const std::string name = entry.path().filename().string();
+    if (auto needs = read_file(entry.path().string() + "/needs"); needs && (plugins == nullptr || !path_exists(std::string(plugins) + "/" + std::string(trim(*needs))))) {
+      std::cout << "SKIPPED " << name << ": needs the provider " << trim(*needs) << ", and MAGMA_PROVIDER_DIR does not have it\n";
+      continue;
+    }
+    std::set<std::string> steps;
+    for (const auto& file : std::filesystem::directory_iterator(entry.path())) {
+      if (file.path().string().ends_with(".tf.json") && !path_exists(file.path().string().substr(0, file.path().string().size() - 8) + ".flags")) steps.insert(file.path().string());
+    }
+    TempDir dir;
+    // One state for both: what magma applies, both plan the next step from.
+    auto state = magma::make_memory_state();
+    for (const std::string& step : steps) {
+      INFO(step);
+      Workspace w = workspace(dir, *read_file(step), name);
+      auto ours = magma_executor->plan(w, *state, {}, {});
+      auto theirs = terraform->plan(w, *state, {}, {});
+      INFO((ours ? "" : ours.error().message()));
+      INFO((theirs ? "" : theirs.error().message()));
+      CHECK(ours.has_value() == theirs.has_value());
+      if (!ours || !theirs) continue;
+      CHECK(flat(ours->model) == flat(theirs->model));
+      ++compared;
+      if (step.find("plan-only") == std::string::npos) {
+        auto applied = magma_executor->apply(w, *state, *ours, {}, {});
+        INFO((applied ? applied->status().message() : applied.error().message()));
+        CHECK(applied);
+      }
+    }
+  }
+  CHECK(compared >= 8);
+}
+
 TEST_CASE("tofu: workspaces at once share a plugin cache") {
   if (!terraform_here()) return;
   TempDir dir;
