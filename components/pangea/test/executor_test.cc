@@ -130,6 +130,19 @@ TEST_CASE("backends that magma does not have are refused by name; an empty docum
   CHECK(classify_failure(plan.error()) == Failure{FailureKind::kEmptyWorkspace, FailureClass::kAbsolute});
 }
 
+TEST_CASE("what would run commands, or move the state, is refused whoever carries out the plan") {
+  TempDir dir;
+  auto executor = magma_executor();
+  auto state = magma::make_memory_state();
+  for (const char* config : {R"({"resource": {"terraform_data": {"a": {"provisioner": {"local-exec": {"command": "id"}}}}}})", R"({"resource": [{"terraform_data": [{"a": [{"provisioner": []}]}]}]})",
+                             R"({"terraform": {"backend": {"local": {}}}, "resource": {"terraform_data": {"a": {}}}})", R"({"terraform": [{"cloud": {}}], "resource": {"terraform_data": {"a": {}}}})"}) {
+    INFO(config);
+    auto plan = executor->plan(workspace(dir, config), *state, {}, {});
+    REQUIRE_FALSE(plan);
+    CHECK((plan.error().message().find("provisioner") != std::string::npos || plan.error().message().find("PangeaNamespace") != std::string::npos));
+  }
+}
+
 TEST_CASE("time runs out: what was begun is told, and the error says why") {
   TempDir dir;
   auto executor = magma_executor();

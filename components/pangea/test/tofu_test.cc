@@ -243,6 +243,32 @@ TEST_CASE("both executors: providers that crash, leak and refuse; secrets in no 
   }
 }
 
+TEST_CASE("both executors: a provider that lies: an error, and what it made is kept, tainted") {
+  if (!terraform_here()) return;
+  for (const char* name : {"magma", "tofu"}) {
+    for (const char* mode : {"lie_apply", "unknown_apply", "fail_after_create"}) {
+      INFO(name << " " << mode);
+      Side side(name, {});
+      side.executor = std::move(*make_executor(name, side.provider.options()));
+      const std::string thing = std::string(R"("x": {"name": "x", "size": 1, "mode": ")") + mode + R"("})";
+      const Workspace w = side.provider.workspace(side.dir, thing);
+      auto plan = side.executor->plan(w, *side.state, {}, {});
+      REQUIRE(plan);
+      auto applied = side.executor->apply(w, *side.state, *plan, {}, {});
+      REQUIRE(applied);
+      CHECK_FALSE(applied->ok);
+      REQUIRE(applied->outcomes.size() == 1);
+      CHECK(applied->outcomes[0].result == Outcome::Result::kFailed);
+      CHECK_FALSE(applied->outcomes[0].message.empty());
+      CHECK(side.provider.things().size() == 1);
+      CHECK(side.state->read()->find("\"tainted\"") != std::string::npos);
+      auto again = side.executor->plan(w, *side.state, {}, {});
+      REQUIRE(again);
+      CHECK(again->model.summary() == "+1 ~0 -1");
+    }
+  }
+}
+
 TEST_CASE("both executors: a provider that hangs is given up in time, and nothing is said to be done") {
   if (!terraform_here()) return;
   for (const char* name : {"magma", "tofu"}) {
