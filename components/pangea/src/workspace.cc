@@ -90,6 +90,31 @@ void each_object(const json::Value* value, const std::function<void(const json::
   for (const json::Value& item : value->items()) each_object(&item, visit);
 }
 
+// Whether the configuration has to do with a provider: a block for one that it does not use would make terraform want it.
+bool uses_provider(const json::Value& config, const std::string& type) {
+  bool used = false;
+  each_object(config.get("provider"), [&](const json::Value& blocks) { used = used || blocks.get(type) != nullptr; });
+  each_object(config.get("terraform"), [&](const json::Value& settings) {
+    each_object(settings.get("required_providers"), [&](const json::Value& required) { used = used || required.get(type) != nullptr; });
+  });
+  for (const char* section : {"resource", "data", "ephemeral"}) {
+    each_object(config.get(section), [&](const json::Value& types) {
+      for (const auto& [resource, names] : types.members()) {
+        used = used || resource == type || resource.starts_with(type + "_");
+        each_object(&names, [&](const json::Value& bodies) {
+          for (const auto& [name, body] : bodies.members()) {
+            each_object(&body, [&](const json::Value& one) {
+              const std::string_view named = one.str_at({"provider"});
+              used = used || named == type || named.starts_with(type + ".");
+            });
+          }
+        });
+      }
+    });
+  }
+  return used || config.get("module") != nullptr;   // what modules use is not known here
+}
+
 // Commands on this machine, as whoever this process is: magma has no provisioners, and terraform's are refused.
 Status refuse_provisioners(const json::Value& config) {
   Status found;
@@ -175,7 +200,9 @@ Result<Prepared> prepare(const Workspace& w) {
   }
   ENGENHO_TRY(refuse_provisioners(w.config));
   out.config = w.config;
-  for (const auto& [type, block] : w.providers) ENGENHO_TRY(add_provider(out.config, type, block));
+  for (const auto& [type, block] : w.providers) {
+    if (uses_provider(w.config, type)) ENGENHO_TRY(add_provider(out.config, type, block));
+  }
   for (const auto& [name, declaration] : declared_variables(w.config)) {
     const json::Value* value = w.variables.find(name);
     if (value == nullptr) continue;

@@ -114,6 +114,21 @@ TEST_CASE("provider blocks fill what the configuration leaves open, and mean the
   CHECK(classify_failure(plan.error()).kind == FailureKind::kProviderUnavailable);
 }
 
+TEST_CASE("a block for a provider that is not used is left out") {
+  TempDir dir;
+  auto executor = magma_executor();
+  auto state = magma::make_memory_state();
+  Workspace w = workspace(dir, R"({"resource": {"terraform_data": {"acme_x": {}}}})");
+  w.providers.set("acme", json::Object{{"token", "x"}});
+  CHECK(executor->plan(w, *state, {}, {}));
+  for (const char* config : {R"({"resource": {"acme_rocket": {"r": {}}}})", R"({"data": [{"acme": [{"r": {}}]}]})", R"({"provider": {"acme": {}}, "resource": {"terraform_data": {"a": {"provider": "acme"}}}})",
+                             R"({"resource": {"other_thing": {"a": {"provider": "acme.west"}}}})"}) {
+    INFO(config);
+    w.config = parse_json(config);
+    CHECK_FALSE(executor->plan(w, *state, {}, {}));
+  }
+}
+
 TEST_CASE("backends that magma does not have are refused by name; an empty document is too") {
   TempDir dir;
   auto executor = magma_executor();

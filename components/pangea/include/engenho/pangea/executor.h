@@ -39,7 +39,7 @@ struct Workspace {
   std::string directory;                     // made with mode 0700 when it is not there; path.module
   json::Value config;                        // the rendered document (main.tf.json)
   json::Object variables;                    // those that the configuration does not declare are left out
-  json::Object providers;                    // type -> block: fills what the configuration's own block leaves open
+  json::Object providers;                    // type -> block: fills what the configuration's own block leaves open. Of providers that it does not use: no effect
   std::map<std::string, std::string> environment;    // credentials for providers; nothing else of this process's environment reaches them
   std::map<std::string, std::string> secret_files;   // bare name -> content; in the directory, mode 0600, as long as a run lasts
   std::vector<std::string> secrets;          // further values that no message may show
