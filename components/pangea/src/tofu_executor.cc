@@ -16,6 +16,7 @@
 #include "engenho/base/random.h"
 #include "executors.h"
 #include "state_listener.h"
+#include "state_recovery.h"
 #include "tofu_backend.h"
 #include "tofu_output.h"
 #include "workspace.h"
@@ -24,21 +25,7 @@ namespace engenho::pangea {
 
 namespace {
 
-constexpr const char* kErrored = "errored.tfstate";   // what terraform leaves when it could not store its state
 constexpr const char* kInitialized = ".terraform/engenho-initialized";
-
-struct StateId {
-  uint64_t serial = 0;
-  std::string lineage;
-  bool operator==(const StateId&) const = default;
-};
-Result<StateId> id_of(std::string_view document) {
-  if (trim(document).empty()) return StateId{};
-  auto parsed = json::parse(document);
-  if (!parsed) return err(internal_error("the state is no JSON document"));
-  const json::Value* serial = parsed->get("serial");
-  return StateId{static_cast<uint64_t>(serial ? serial->int_or(0) : 0), std::string(parsed->str_at({"lineage"}))};
-}
 
 // The mirror directories with what they have; the rest from registries, or not at all.
 std::string cli_configuration(const ExecutorOptions& options) {
@@ -244,46 +231,18 @@ class Session {
 
   // A state that could not be stored, by a run that was cut off: nothing that exists is to be lost.
   Status recover() {
-    const std::string file = path(kErrored);
+    const std::string file = path(kUnsavedState);
     if (!path_exists(file)) return {};
     if (!clustered()) {
-      auto end = run({"state", "push", kErrored});
+      auto end = run({"state", "push", kUnsavedState});
       if (!end) return end.error();
-      if (end->exit_code != 0) return failed("state push", {}, *end).with_context(std::string("the state that an earlier run could not store (") + kErrored + ")");
+      if (end->exit_code != 0) return failed("state push", {}, *end).with_context(std::string("the state that an earlier run could not store (") + kUnsavedState + ")");
       unlink(file.c_str());
       return {};
     }
-    ENGENHO_ASSIGN_OR_RETURN(std::string document, read_file(file));
-    ENGENHO_ASSIGN_OR_RETURN(StateId saved, id_of(document));
-    ENGENHO_ASSIGN_OR_RETURN(const std::string stored, state_.read());
-    ENGENHO_ASSIGN_OR_RETURN(const StateId now, id_of(stored));
-    if (now.lineage.empty() && saved.lineage.empty()) {
-      // Cut off before the first state was stored: it has no name yet.
-      ENGENHO_ASSIGN_OR_RETURN(json::Value first, json::parse(document));
-      saved = {std::max<uint64_t>(saved.serial, 1), random_uuid()};
-      first["serial"] = static_cast<int64_t>(saved.serial);
-      first["lineage"] = saved.lineage;
-      document = json::dump_pretty(first) + "\n";
-    }
-    if (stored == document) {
-      unlink(file.c_str());
-      return {};
-    }
-    if (!now.lineage.empty() && (now.lineage != saved.lineage || saved.serial <= now.serial)) {
-      const std::string aside = std::string("unsaved-") + std::to_string(saved.serial) + "-" + hex_encode(random_bytes(4)) + ".json";
-      if (rename(file.c_str(), path(aside).c_str()) != 0) return errno_error("rename " + file, errno);
-      warnings_.push_back("a state that an earlier run could not store (serial " + std::to_string(saved.serial) + ") does not follow the stored one (serial " + std::to_string(now.serial) + "); it is kept as " + aside);
-      return {};
-    }
-    magma::LockInfo info;
-    info.operation = "recover";
-    ENGENHO_ASSIGN_OR_RETURN(const uint64_t token, state_.lock(info));
-    const Status written = state_.write(document, now.serial, now.lineage, token);
-    const Status unlocked = state_.unlock(token);
-    ENGENHO_RETURN_IF_ERROR(written);
-    unlink(file.c_str());
-    warnings_.push_back("the state of an earlier run that could not store it was recovered (serial " + std::to_string(saved.serial) + ")");
-    return unlocked;
+    ENGENHO_ASSIGN_OR_RETURN(std::string news, recover_state(directory_->path(), state_));
+    if (!news.empty()) warnings_.push_back(std::move(news));
+    return {};
   }
 
   const std::string& program_;
@@ -324,7 +283,7 @@ class TofuExecutor final : public Executor {
     Session session(program_, options_, workspace, state, run);
     ENGENHO_TRY(session.open(0, ""));
     ENGENHO_ASSIGN(const std::string before, session.state_document());
-    ENGENHO_ASSIGN(const StateId state_id, id_of(before));
+    ENGENHO_ASSIGN(const StateId made_from, state_id(before));
     ENGENHO_TRY(session.write("tfplan", ""));   // private from the beginning, and gone at the end
     // No lock: the state is compared when the plan is applied.
     std::vector<std::string> arguments = {"plan", "-input=false", "-no-color", "-json", "-lock=false", "-compact-warnings", "-parallelism=" + std::to_string(options_.parallelism), "-out=tfplan"};
@@ -352,10 +311,10 @@ class TofuExecutor final : public Executor {
       }
     }
     ENGENHO_ASSIGN(const std::string after, session.state_document());
-    ENGENHO_ASSIGN(const StateId state_now, id_of(after));
-    if (state_now != state_id) return err(failure_status(FailureKind::kStalePlan, "saved plan is stale: the state was changed while the plan was made"));
-    out.serial = state_id.serial;
-    out.lineage = state_id.lineage;
+    ENGENHO_ASSIGN(const StateId state_now, state_id(after));
+    if (state_now != made_from) return err(failure_status(FailureKind::kStalePlan, "saved plan is stale: the state was changed while the plan was made"));
+    out.serial = made_from.serial;
+    out.lineage = made_from.lineage;
     const json::Value* applyable = out.document.get("applyable");
     out.only_refresh = out.model.empty() && !out.model.drift.empty() && (applyable == nullptr || applyable->bool_or(false));
     out.warnings = session.warnings();
@@ -390,10 +349,10 @@ class TofuExecutor final : public Executor {
     ENGENHO_TRY(session.open(static_cast<uint16_t>(port), std::string(payload->str_at({"password"}))));
     session.redactor().add_plan(saved.document);
     ENGENHO_ASSIGN(const std::string before, session.state_document());
-    ENGENHO_ASSIGN(const StateId state_id, id_of(before));
-    if (state_id != StateId{saved.serial, saved.lineage}) {
-      return err(failure_status(FailureKind::kStalePlan, "saved plan is stale: it was made from state serial " + std::to_string(saved.serial) + ", and the state now has serial " + std::to_string(state_id.serial) +
-                                                             (state_id.lineage == saved.lineage ? "" : " of another lineage")));
+    ENGENHO_ASSIGN(const StateId made_from, state_id(before));
+    if (made_from != StateId{saved.serial, saved.lineage}) {
+      return err(failure_status(FailureKind::kStalePlan, "saved plan is stale: it was made from state serial " + std::to_string(saved.serial) + ", and the state now has serial " + std::to_string(made_from.serial) +
+                                                             (made_from.lineage == saved.lineage ? "" : " of another lineage")));
     }
     ENGENHO_TRY(session.write("tfplan", file));
     TofuOutput output(session.redactor(), run);
@@ -406,15 +365,15 @@ class TofuExecutor final : public Executor {
     out.outcomes = output.outcomes(saved.model, good);
     out.warnings = session.warnings();
     for (std::string& w : output.warnings()) out.warnings.push_back(std::move(w));
-    out.serial_before = state_id.serial;
-    out.lineage_before = state_id.lineage;
+    out.serial_before = made_from.serial;
+    out.lineage_before = made_from.lineage;
     if (!good) {
       out.errors = output.errors();
       const Status s = session.failed("apply", out.errors, end);
       if (out.errors.empty() || s.message() != join(out.errors, "\n")) out.errors.push_back(s.message());
       out.failure = classify_failure(s);
     }
-    if (auto unsaved = read_file(session.path(kErrored))) {
+    if (auto unsaved = read_file(session.path(kUnsavedState))) {
       out.unsaved_state = std::move(*unsaved);   // it stays there, too: the next run stores it
       out.ok = false;
     }
@@ -424,7 +383,7 @@ class TofuExecutor final : public Executor {
       out.errors.push_back(session.redactor().text("the state cannot be read after the apply: " + after.error().message()));
       return out;
     }
-    ENGENHO_ASSIGN(const StateId now, id_of(*after));
+    ENGENHO_ASSIGN(const StateId now, state_id(*after));
     out.serial_after = now.serial;
     out.lineage = now.lineage;
     out.outputs = outputs_of(*after);

@@ -109,7 +109,7 @@ struct Applied {
   std::string lineage_before, lineage;
   std::vector<std::string> errors, warnings;
   Failure failure;                           // when not ok: of the first error that is of a known kind
-  std::string unsaved_state;                 // the document that could not be stored; else empty. Keep it.
+  std::string unsaved_state;                 // the document that could not be stored; else empty. It waits in the directory, too: the next run stores it
   Status status() const;                     // the errors as one
 };
 
