@@ -44,8 +44,33 @@ struct Pipe {
   }
 };
 
+// The guard between a parent that may die and a child that shall then be told so once: the kernel's own signal comes again for each thread that the parent
+// had, and the second one often means "at once". Runs in a forked process: async-signal-safe calls only.
+volatile pid_t guarded = 0;
+volatile int guard_signal = 0;
+void tell_guarded(int) {
+  if (guard_signal != 0) kill(guarded, guard_signal);
+  guard_signal = 0;
+}
+[[noreturn]] void guard(pid_t child) {
+  // Nothing of the parent's is held: no lock, no socket.
+  if (syscall(SYS_close_range, 0u, ~0u, 0u) != 0) {
+    for (int fd = 0; fd < 65536; ++fd) close(fd);
+  }
+  struct sigaction ignore {};
+  ignore.sa_handler = SIG_IGN;
+  for (const int s : {SIGTERM, SIGINT, SIGHUP, SIGPIPE}) sigaction(s, &ignore, nullptr);   // those to the group are the child's
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
+
 // fork and exec; -1 for an end that the child should find closed (it gets /dev/null).
-Result<pid_t> spawn(const ProcessOptions& options, int in, int out, int error) {
+Result<pid_t> spawn(const ProcessOptions& options, int in, int out, int error, const std::vector<int>& keep_open = {}) {
   if (options.argv.empty()) return err(internal_error("start of a process without a program"));
   const std::string program = find_program(options.argv[0]);
   if (program.empty()) return err(not_found_error(options.argv[0] + ": program not found in PATH"));
@@ -63,9 +88,31 @@ Result<pid_t> spawn(const ProcessOptions& options, int in, int out, int error) {
   if (pid == 0) {
     // Only async-signal-safe calls from here on.
     setpgid(0, 0);
-    if (options.die_with_parent) {
-      prctl(PR_SET_PDEATHSIG, options.death_signal);
+    if (options.die_with_parent && options.death_signal == SIGKILL) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
       if (getppid() != parent) _exit(127);
+    } else if (options.die_with_parent) {
+      // Blocked until it is known whom to tell.
+      sigset_t usr1;
+      sigemptyset(&usr1);
+      sigaddset(&usr1, SIGUSR1);
+      sigprocmask(SIG_BLOCK, &usr1, nullptr);
+      struct sigaction tell {};
+      tell.sa_handler = tell_guarded;
+      sigaction(SIGUSR1, &tell, nullptr);
+      prctl(PR_SET_PDEATHSIG, SIGUSR1);
+      if (getppid() != parent) _exit(127);
+      const pid_t child = fork();
+      if (child != 0) {
+        const int number = errno;
+        if (child < 0) (void)!write(failed.write, &number, sizeof number);
+        close(failed.write);
+        if (child < 0) _exit(127);
+        guarded = child;
+        guard_signal = options.death_signal;
+        guard(child);
+      }
+      signal(SIGUSR1, SIG_DFL);
     }
     sigset_t none;
     sigemptyset(&none);
@@ -76,6 +123,7 @@ Result<pid_t> spawn(const ProcessOptions& options, int in, int out, int error) {
     dup2(out >= 0 ? out : null, 1);
     dup2(error >= 0 ? error : null, 2);
     if (null > 2) close(null);
+    for (const int fd : keep_open) fcntl(fd, F_SETFD, 0);
     if (options.cwd.empty() || chdir(options.cwd.c_str()) == 0) execve(program.c_str(), argv.data(), envp);
     const int number = errno;
     (void)!write(failed.write, &number, sizeof number);
@@ -167,7 +215,13 @@ Result<ProcessEnd> run_process(const ProcessOptions& options, const ProcessRun& 
   ENGENHO_TRY(error.open());
   ENGENHO_TRY(wake->open());
   const uint64_t hook = run.stop.on_stop([wake] { (void)!write(wake->write, "s", 1); });
-  auto started = spawn(options, in.read, out.write, error.write);
+  // Should this process die before it: a pipe without a reader would kill it at its next word. It keeps the reading ends itself, with room for its last words.
+  std::vector<int> keep;
+  if (options.die_with_parent && options.death_signal != SIGKILL) {
+    keep = {out.read, error.read};
+    for (const int fd : keep) (void)fcntl(fd, F_SETPIPE_SZ, 1 << 20);
+  }
+  auto started = spawn(options, in.read, out.write, error.write, keep);
   if (!started) {
     run.stop.remove(hook);
     return err(started.error());

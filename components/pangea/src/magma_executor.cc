@@ -1,6 +1,8 @@
 #include "engenho/base/bytes.h"
 #include "engenho/magma/engine.h"
+#include "engenho/base/fs.h"
 #include "executors.h"
+#include "state_recovery.h"
 #include "workspace.h"
 
 namespace engenho::pangea {
@@ -48,6 +50,7 @@ class MagmaExecutor final : public Executor {
   Result<SavedPlan> plan(const Workspace& workspace, magma::StateStore& state, const PlanOptions& options, const Run& run) override {
     ENGENHO_ASSIGN(Prepared prepared, ready(workspace));
     ENGENHO_ASSIGN(auto directory, RunDirectory::enter(workspace));
+    ENGENHO_ASSIGN(std::string news, recover_state(directory->path(), state));
     const Limit limit(run);
     auto made = engine(prepared).plan(request(workspace, prepared, options), state, sink(prepared, run), limit.token());
     if (!made) return err(limit.explain(hidden(prepared, made.error())));
@@ -60,6 +63,7 @@ class MagmaExecutor final : public Executor {
     out.serial = made->serial();
     out.lineage = made->lineage();
     out.only_refresh = made->only_refresh();
+    if (!news.empty()) out.warnings.push_back(std::move(news));
     for (const magma::Message& m : made->messages()) out.warnings.push_back(prepared.redactor.text(m.to_string()));
     out.payload = made->serialize();
     return out;
@@ -72,6 +76,7 @@ class MagmaExecutor final : public Executor {
     if (plan.id() != saved.id) return err(bad_request("the saved plan is damaged or was changed: its id does not match"));
     prepared.redactor.add_plan(saved.document);
     ENGENHO_ASSIGN(auto directory, RunDirectory::enter(workspace));
+    ENGENHO_ASSIGN(std::string news, recover_state(directory->path(), state));
     const Limit limit(run);
     magma::ApplyOptions how;
     how.retry_interrupted = options.retry_interrupted;
@@ -93,7 +98,11 @@ class MagmaExecutor final : public Executor {
     out.lineage_before = saved.lineage;
     out.lineage = result->lineage;
     for (const magma::Message& m : result->messages) (m.error ? out.errors : out.warnings).push_back(prepared.redactor.text(m.to_string()));
+    if (!news.empty()) out.warnings.push_back(std::move(news));
     out.unsaved_state = std::move(result->unsaved_state);
+    if (!out.unsaved_state.empty()) {
+      if (Status s = write_file_atomic(directory->path() + "/" + kUnsavedState, out.unsaved_state, 0600); !s.ok()) out.errors.push_back("the state could be stored nowhere: " + s.message());
+    }
     if (!out.ok) {
       out.failure = classify_all(out.errors);
       const Status ended = limit.explain(bad_request(""));
@@ -108,6 +117,7 @@ class MagmaExecutor final : public Executor {
   Status import(const Workspace& workspace, magma::StateStore& state, const std::string& address, const std::string& id, const Run& run) override {
     ENGENHO_ASSIGN_OR_RETURN(Prepared prepared, ready(workspace));
     ENGENHO_ASSIGN_OR_RETURN(auto directory, RunDirectory::enter(workspace));
+    ENGENHO_ASSIGN_OR_RETURN(const std::string news, recover_state(directory->path(), state));
     const Limit limit(run);
     const Status s = engine(prepared).import(request(workspace, prepared, {}), state, address, id, limit.token());
     return limit.explain(hidden(prepared, s));

@@ -1,8 +1,12 @@
 // Runs OpenTofu or Terraform: a child for each step, in a process group of its own, with nothing of this process's environment but what it needs.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
+#include <ctime>
 #include <filesystem>
 #include <set>
 
@@ -12,6 +16,7 @@
 #include "engenho/base/random.h"
 #include "executors.h"
 #include "state_listener.h"
+#include "state_recovery.h"
 #include "tofu_backend.h"
 #include "tofu_output.h"
 #include "workspace.h"
@@ -20,21 +25,7 @@ namespace engenho::pangea {
 
 namespace {
 
-constexpr const char* kErrored = "errored.tfstate";   // what terraform leaves when it could not store its state
 constexpr const char* kInitialized = ".terraform/engenho-initialized";
-
-struct StateId {
-  uint64_t serial = 0;
-  std::string lineage;
-  bool operator==(const StateId&) const = default;
-};
-Result<StateId> id_of(std::string_view document) {
-  if (trim(document).empty()) return StateId{};
-  auto parsed = json::parse(document);
-  if (!parsed) return err(internal_error("the state is no JSON document"));
-  const json::Value* serial = parsed->get("serial");
-  return StateId{static_cast<uint64_t>(serial ? serial->int_or(0) : 0), std::string(parsed->str_at({"lineage"}))};
-}
 
 // The mirror directories with what they have; the rest from registries, or not at all.
 std::string cli_configuration(const ExecutorOptions& options) {
@@ -78,6 +69,7 @@ class Session {
     ENGENHO_ASSIGN_OR_RETURN(prepared_, prepare(workspace_));
     ENGENHO_ASSIGN_OR_RETURN(TofuBackend backend, tofu_backend(workspace_.backend, workspace_.directory));
     ENGENHO_ASSIGN_OR_RETURN(directory_, RunDirectory::enter(workspace_));
+    ENGENHO_RETURN_IF_ERROR(end_orphans());
     remove_strangers();
     const std::string configuration = cli_configuration(options_);
     ENGENHO_RETURN_IF_ERROR(directory_->write("main.tf.json", json::dump(prepared_.config)));
@@ -161,6 +153,30 @@ class Session {
   }
 
  private:
+  // After a run whose process died: its program may still be ending, and provider processes may be left.
+  Status end_orphans() const {
+    const std::string file = path("cli.tfrc"), mark = "TF_CLI_CONFIG_FILE=" + file;
+    struct stat info {};
+    if (stat(file.c_str(), &info) != 0) return {};   // it was cleaned up: nothing is left
+    const bool long_ago = std::time(nullptr) - info.st_mtime > 3600;
+    std::vector<pid_t> children;
+    std::error_code code;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc", code)) {
+      int64_t pid = 0;
+      if (!parse_int(entry.path().filename().string(), pid) || pid == getpid()) continue;
+      // Only what this run's program was given can have this in its environment, or was started by it.
+      auto environment = read_file(entry.path().string() + "/environ");
+      if (!environment) continue;
+      const auto variables = split(*environment, '\0');
+      if (std::find(variables.begin(), variables.end(), mark) == variables.end()) continue;
+      const std::string program = std::filesystem::read_symlink(entry.path() / "exe", code).string();
+      if (program != std::filesystem::canonical(program_, code).string() || long_ago) children.push_back(static_cast<pid_t>(pid));
+      else return failure_status(FailureKind::kStateLocked, "the program of a run that was cut off is still ending in the workspace directory: it is locked");
+    }
+    for (const pid_t pid : children) kill(pid, SIGKILL);
+    return {};
+  }
+
   // Configuration that lies about is read by terraform, whoever put it there.
   void remove_strangers() const {
     std::error_code code;
@@ -188,6 +204,20 @@ class Session {
                                                                   {"terraform", settings ? *settings : json::Value()}, {"module", prepared_.config.get("module") ? *prepared_.config.get("module") : json::Value()}}));
     auto before = read_file(path(kInitialized));
     if (before && *before == digest) return {};
+    // A plugin cache takes one writer at a time, and terraform does not see to that.
+    struct Lock {
+      int fd = -1;
+      ~Lock() {
+        if (fd >= 0) close(fd);
+      }
+    } lock;
+    if (!options_.plugin_cache_dir.empty()) {
+      lock.fd = ::open((options_.plugin_cache_dir + "/.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+      if (lock.fd < 0) return errno_error("open the plugin cache's lock", errno);
+      while (flock(lock.fd, LOCK_EX | LOCK_NB) != 0) {
+        if (limit_.token().wait_for(std::chrono::milliseconds(100))) return limit_.explain(unavailable("another run fills the plugin cache"));
+      }
+    }
     auto end = run({"init", "-input=false", "-no-color", "-reconfigure"});
     if (!end) return end.error();
     if (end->exit_code != 0) {
@@ -201,38 +231,18 @@ class Session {
 
   // A state that could not be stored, by a run that was cut off: nothing that exists is to be lost.
   Status recover() {
-    const std::string file = path(kErrored);
+    const std::string file = path(kUnsavedState);
     if (!path_exists(file)) return {};
     if (!clustered()) {
-      auto end = run({"state", "push", kErrored});
+      auto end = run({"state", "push", kUnsavedState});
       if (!end) return end.error();
-      if (end->exit_code != 0) return failed("state push", {}, *end).with_context(std::string("the state that an earlier run could not store (") + kErrored + ")");
+      if (end->exit_code != 0) return failed("state push", {}, *end).with_context(std::string("the state that an earlier run could not store (") + kUnsavedState + ")");
       unlink(file.c_str());
       return {};
     }
-    ENGENHO_ASSIGN_OR_RETURN(const std::string document, read_file(file));
-    ENGENHO_ASSIGN_OR_RETURN(const StateId saved, id_of(document));
-    ENGENHO_ASSIGN_OR_RETURN(const std::string stored, state_.read());
-    ENGENHO_ASSIGN_OR_RETURN(const StateId now, id_of(stored));
-    if (stored == document) {
-      unlink(file.c_str());
-      return {};
-    }
-    if (!now.lineage.empty() && (now.lineage != saved.lineage || saved.serial <= now.serial)) {
-      const std::string aside = std::string("unsaved-") + std::to_string(saved.serial) + "-" + hex_encode(random_bytes(4)) + ".json";
-      if (rename(file.c_str(), path(aside).c_str()) != 0) return errno_error("rename " + file, errno);
-      warnings_.push_back("a state that an earlier run could not store (serial " + std::to_string(saved.serial) + ") does not follow the stored one (serial " + std::to_string(now.serial) + "); it is kept as " + aside);
-      return {};
-    }
-    magma::LockInfo info;
-    info.operation = "recover";
-    ENGENHO_ASSIGN_OR_RETURN(const uint64_t token, state_.lock(info));
-    const Status written = state_.write(document, now.serial, now.lineage, token);
-    const Status unlocked = state_.unlock(token);
-    ENGENHO_RETURN_IF_ERROR(written);
-    unlink(file.c_str());
-    warnings_.push_back("the state of an earlier run that could not store it was recovered (serial " + std::to_string(saved.serial) + ")");
-    return unlocked;
+    ENGENHO_ASSIGN_OR_RETURN(std::string news, recover_state(directory_->path(), state_));
+    if (!news.empty()) warnings_.push_back(std::move(news));
+    return {};
   }
 
   const std::string& program_;
@@ -273,7 +283,7 @@ class TofuExecutor final : public Executor {
     Session session(program_, options_, workspace, state, run);
     ENGENHO_TRY(session.open(0, ""));
     ENGENHO_ASSIGN(const std::string before, session.state_document());
-    ENGENHO_ASSIGN(const StateId state_id, id_of(before));
+    ENGENHO_ASSIGN(const StateId made_from, state_id(before));
     ENGENHO_TRY(session.write("tfplan", ""));   // private from the beginning, and gone at the end
     // No lock: the state is compared when the plan is applied.
     std::vector<std::string> arguments = {"plan", "-input=false", "-no-color", "-json", "-lock=false", "-compact-warnings", "-parallelism=" + std::to_string(options_.parallelism), "-out=tfplan"};
@@ -301,10 +311,10 @@ class TofuExecutor final : public Executor {
       }
     }
     ENGENHO_ASSIGN(const std::string after, session.state_document());
-    ENGENHO_ASSIGN(const StateId state_now, id_of(after));
-    if (state_now != state_id) return err(failure_status(FailureKind::kStalePlan, "saved plan is stale: the state was changed while the plan was made"));
-    out.serial = state_id.serial;
-    out.lineage = state_id.lineage;
+    ENGENHO_ASSIGN(const StateId state_now, state_id(after));
+    if (state_now != made_from) return err(failure_status(FailureKind::kStalePlan, "saved plan is stale: the state was changed while the plan was made"));
+    out.serial = made_from.serial;
+    out.lineage = made_from.lineage;
     const json::Value* applyable = out.document.get("applyable");
     out.only_refresh = out.model.empty() && !out.model.drift.empty() && (applyable == nullptr || applyable->bool_or(false));
     out.warnings = session.warnings();
@@ -339,10 +349,10 @@ class TofuExecutor final : public Executor {
     ENGENHO_TRY(session.open(static_cast<uint16_t>(port), std::string(payload->str_at({"password"}))));
     session.redactor().add_plan(saved.document);
     ENGENHO_ASSIGN(const std::string before, session.state_document());
-    ENGENHO_ASSIGN(const StateId state_id, id_of(before));
-    if (state_id != StateId{saved.serial, saved.lineage}) {
-      return err(failure_status(FailureKind::kStalePlan, "saved plan is stale: it was made from state serial " + std::to_string(saved.serial) + ", and the state now has serial " + std::to_string(state_id.serial) +
-                                                             (state_id.lineage == saved.lineage ? "" : " of another lineage")));
+    ENGENHO_ASSIGN(const StateId made_from, state_id(before));
+    if (made_from != StateId{saved.serial, saved.lineage}) {
+      return err(failure_status(FailureKind::kStalePlan, "saved plan is stale: it was made from state serial " + std::to_string(saved.serial) + ", and the state now has serial " + std::to_string(made_from.serial) +
+                                                             (made_from.lineage == saved.lineage ? "" : " of another lineage")));
     }
     ENGENHO_TRY(session.write("tfplan", file));
     TofuOutput output(session.redactor(), run);
@@ -355,15 +365,15 @@ class TofuExecutor final : public Executor {
     out.outcomes = output.outcomes(saved.model, good);
     out.warnings = session.warnings();
     for (std::string& w : output.warnings()) out.warnings.push_back(std::move(w));
-    out.serial_before = state_id.serial;
-    out.lineage_before = state_id.lineage;
+    out.serial_before = made_from.serial;
+    out.lineage_before = made_from.lineage;
     if (!good) {
       out.errors = output.errors();
       const Status s = session.failed("apply", out.errors, end);
       if (out.errors.empty() || s.message() != join(out.errors, "\n")) out.errors.push_back(s.message());
       out.failure = classify_failure(s);
     }
-    if (auto unsaved = read_file(session.path(kErrored))) {
+    if (auto unsaved = read_file(session.path(kUnsavedState))) {
       out.unsaved_state = std::move(*unsaved);   // it stays there, too: the next run stores it
       out.ok = false;
     }
@@ -373,7 +383,7 @@ class TofuExecutor final : public Executor {
       out.errors.push_back(session.redactor().text("the state cannot be read after the apply: " + after.error().message()));
       return out;
     }
-    ENGENHO_ASSIGN(const StateId now, id_of(*after));
+    ENGENHO_ASSIGN(const StateId now, state_id(*after));
     out.serial_after = now.serial;
     out.lineage = now.lineage;
     out.outputs = outputs_of(*after);

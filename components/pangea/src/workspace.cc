@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <functional>
 #include <set>
 
 #include "engenho/base/bytes.h"
@@ -82,6 +83,55 @@ bool declares_sensitive(const json::Value& declaration) {
   return one->get("sensitive") != nullptr && one->get("sensitive")->bool_or(false);
 }
 
+// A section of the configuration may be an object, or a list of them; so may a type and a name in it.
+void each_object(const json::Value* value, const std::function<void(const json::Value&)>& visit) {
+  if (value == nullptr) return;
+  if (value->is_object()) visit(*value);
+  for (const json::Value& item : value->items()) each_object(&item, visit);
+}
+
+// Whether the configuration has to do with a provider: a block for one that it does not use would make terraform want it.
+bool uses_provider(const json::Value& config, const std::string& type) {
+  bool used = false;
+  each_object(config.get("provider"), [&](const json::Value& blocks) { used = used || blocks.get(type) != nullptr; });
+  each_object(config.get("terraform"), [&](const json::Value& settings) {
+    each_object(settings.get("required_providers"), [&](const json::Value& required) { used = used || required.get(type) != nullptr; });
+  });
+  for (const char* section : {"resource", "data", "ephemeral"}) {
+    each_object(config.get(section), [&](const json::Value& types) {
+      for (const auto& [resource, names] : types.members()) {
+        used = used || resource == type || resource.starts_with(type + "_");
+        each_object(&names, [&](const json::Value& bodies) {
+          for (const auto& [name, body] : bodies.members()) {
+            each_object(&body, [&](const json::Value& one) {
+              const std::string_view named = one.str_at({"provider"});
+              used = used || named == type || named.starts_with(type + ".");
+            });
+          }
+        });
+      }
+    });
+  }
+  return used || config.get("module") != nullptr;   // what modules use is not known here
+}
+
+// Commands on this machine, as whoever this process is: magma has no provisioners, and terraform's are refused.
+Status refuse_provisioners(const json::Value& config) {
+  Status found;
+  each_object(config.get("resource"), [&](const json::Value& types) {
+    for (const auto& [type, names] : types.members()) {
+      each_object(&names, [&, type = type](const json::Value& bodies) {
+        for (const auto& [name, body] : bodies.members()) {
+          each_object(&body, [&, name = name](const json::Value& one) {
+            if (one.get("provisioner") != nullptr) found = bad_request(type + "." + name + " has a provisioner: it would run commands on this machine, and is not supported");
+          });
+        }
+      });
+    }
+  });
+  return found;
+}
+
 // name -> declaration; "variable" may be a list of objects.
 std::vector<std::pair<std::string, const json::Value*>> declared_variables(const json::Value& config) {
   std::vector<std::pair<std::string, const json::Value*>> out;
@@ -148,8 +198,11 @@ Result<Prepared> prepare(const Workspace& w) {
     const bool there = settings != nullptr && (settings->get(name) != nullptr || std::any_of(settings->items().begin(), settings->items().end(), [&](const json::Value& part) { return part.get(name) != nullptr; }));
     if (there) return err(bad_request(std::string("the configuration has a ") + name + " block: where the state lives is for its PangeaNamespace to say"));
   }
+  ENGENHO_TRY(refuse_provisioners(w.config));
   out.config = w.config;
-  for (const auto& [type, block] : w.providers) ENGENHO_TRY(add_provider(out.config, type, block));
+  for (const auto& [type, block] : w.providers) {
+    if (uses_provider(w.config, type)) ENGENHO_TRY(add_provider(out.config, type, block));
+  }
   for (const auto& [name, declaration] : declared_variables(w.config)) {
     const json::Value* value = w.variables.find(name);
     if (value == nullptr) continue;

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 
 #include <atomic>
+#include <iostream>
 #include <set>
 
 #include "engenho/base/bytes.h"
@@ -347,4 +348,23 @@ TEST_CASE("magma keeps its state in the cluster: plan, apply, again from a resta
   CHECK(executor->plan(w, state, {}, {})->model.empty());
   CHECK(state.versions()->size() == 1);
   CHECK_FALSE(state.holder()->has_value());
+}
+
+TEST_CASE("what a template costs with its state in the cluster", "[.bench]") {
+  Cluster cluster;
+  TempDir dir;
+  auto executor = std::move(*make_executor("magma", {}));
+  auto client = cluster.client();
+  constexpr int kTemplates = 300;
+  const auto begun = std::chrono::steady_clock::now();
+  for (int i = 0; i < kTemplates; ++i) {
+    const Workspace w = workspace(dir, R"({"resource": {"terraform_data": {"a": {"input": "x"}}, "random_pet": {"p": {}}}})", "t" + std::to_string(i));
+    ClusterState state(client, {"dev", "default", "t" + std::to_string(i)});
+    auto plan = executor->plan(w, state, {}, {});
+    REQUIRE(plan);
+    REQUIRE(executor->apply(w, state, *plan, {}, {})->ok);
+    REQUIRE(executor->plan(w, state, {}, {})->model.empty());
+  }
+  const double ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begun).count();
+  std::cout << "plan, apply, plan again: " << ms / kTemplates << " ms a template\n";
 }

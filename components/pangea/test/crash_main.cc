@@ -1,7 +1,7 @@
 // For the crash test: a whole cluster in one process (store, API server) and an apply in it through a state in the cluster. To be killed at any point and
 // started again on the same data. What was being created when it died may or may not exist; here one can look, as a person would.
 //
-//   pangea_crash_tool DATA WORKSPACE PLUGINS CLOUD THINGS
+//   pangea_crash_tool DATA WORKSPACE PLUGINS CLOUD THINGS EXECUTOR
 #include <iostream>
 #include <map>
 #include <set>
@@ -23,15 +23,17 @@ int fail(const std::string& what) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 6) return 2;
-  const std::string data = argv[1], directory = argv[2], cloud = argv[4];
+  if (argc != 7) return 2;
+  const std::string data = argv[1], directory = argv[2], cloud = argv[4], name = argv[6];
   testing::InProcess cluster(data);
   ClusterStateOptions options;
   options.lease = std::chrono::seconds(1);
   ClusterState state(cluster.client(), {"dev-state", "default", "web"}, options);
   ExecutorOptions how;
   how.plugin_dirs = {argv[3]};
-  auto executor = make_executor("magma", how);
+  how.registries = false;
+  if (name != "magma") how.parallelism = 2;
+  auto executor = make_executor(name, how);
   if (!executor) return fail(executor.error().message());
   Workspace w;
   w.name = "web";
@@ -45,6 +47,20 @@ int main(int argc, char** argv) {
     if (holder && !*holder) break;
     if (std::chrono::steady_clock::now() > limit) return fail("the lock does not run out");
     std::this_thread::yield();
+  }
+  if (name != "magma") {
+    // What a child of the killed process still does in the directory, it does to the end; then there is a new plan.
+    for (const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);;) {
+      auto plan = (*executor)->plan(w, state, {}, {});
+      if (!plan && classify_failure(plan.error()).kind == FailureKind::kStateLocked && std::chrono::steady_clock::now() < limit) {
+        (void)StopToken().wait_for(std::chrono::milliseconds(50));
+        continue;
+      }
+      if (!plan) return fail("plan: " + plan.error().message());
+      auto result = (*executor)->apply(w, state, *plan, {}, {});
+      if (!result) return fail("apply: " + result.error().message());
+      return result->ok ? 0 : fail("apply: " + result->status().message());
+    }
   }
   std::string saved;
   if (auto bytes = read_file(data + "/plan")) {

@@ -1,6 +1,7 @@
 // Kill -9 of the whole server in the middle of an apply of 200 resources, again and again.
 #include <signal.h>
 
+#include <iostream>
 #include <random>
 #include <set>
 
@@ -24,7 +25,7 @@ TEST_CASE("kill -9 of server and controller in the middle of an apply of 200: no
   bool finished = false;
   for (int round = 0; round < 25 && !finished; ++round) {
     ProcessOptions options;
-    options.argv = {PANGEA_CRASH_TOOL, data, dir.path("web"), provider.options().plugin_dirs[0], provider.cloud(), std::to_string(kThings)};
+    options.argv = {PANGEA_CRASH_TOOL, data, dir.path("web"), provider.options().plugin_dirs[0], provider.cloud(), std::to_string(kThings), "magma"};
     options.log_file = out;
     auto process = Process::start(options);
     REQUIRE(process);
@@ -68,4 +69,49 @@ TEST_CASE("kill -9 of server and controller in the middle of an apply of 200: no
   auto collected = collect_state_orphans(*cluster.client());
   REQUIRE(collected);
   CHECK(parse_json(*state.read()) == document);
+}
+
+TEST_CASE("kill -9 of the server while terraform works for it: its child ends in order, and nothing is made twice") {
+  if (find_program("terraform").empty() && find_program("tofu").empty()) {
+    std::cout << "SKIPPED: neither terraform nor tofu is in PATH\n";
+    return;
+  }
+  constexpr size_t kThings = 80;
+  TempDir dir;
+  TestProvider provider;
+  const std::string data = dir.path("data"), out = dir.path("out");
+  std::filesystem::create_directories(data);
+  int kills = 0;
+  bool finished = false;
+  for (int round = 0; round < 8 && !finished; ++round) {
+    ProcessOptions options;
+    options.argv = {PANGEA_CRASH_TOOL, data, dir.path("web"), provider.options().plugin_dirs[0], provider.cloud(), std::to_string(kThings), "tofu"};
+    options.log_file = out;
+    auto process = Process::start(options);
+    REQUIRE(process);
+    const size_t until = kills < 2 ? provider.log().size() + 12 : kThings * 10;
+    const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (process->running() && provider.log().size() < until && std::chrono::steady_clock::now() < limit) std::this_thread::yield();
+    if (process->running()) {
+      kill(process->pid(), SIGKILL);
+      while (process->running()) std::this_thread::yield();
+      ++kills;
+      continue;
+    }
+    auto text = read_file(out);
+    INFO((text ? *text : ""));
+    REQUIRE(process->exit_code() == 0);
+    finished = true;
+  }
+  CHECK(finished);
+  CHECK(kills == 2);
+  const auto things = provider.things();
+  std::set<std::string> names;
+  for (const auto& [name, id] : things) names.insert(name);
+  CHECK(things.size() == kThings);
+  CHECK(names.size() == kThings);
+  InProcess cluster(data);
+  const json::Value document = parse_json(*ClusterState(cluster.client(), {"dev-state", "default", "web"}).read());
+  REQUIRE(document.get("resources")->items().size() == 1);
+  CHECK(document.get("resources")->items()[0].get("instances")->items().size() == kThings);
 }

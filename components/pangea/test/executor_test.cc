@@ -114,6 +114,21 @@ TEST_CASE("provider blocks fill what the configuration leaves open, and mean the
   CHECK(classify_failure(plan.error()).kind == FailureKind::kProviderUnavailable);
 }
 
+TEST_CASE("a block for a provider that is not used is left out") {
+  TempDir dir;
+  auto executor = magma_executor();
+  auto state = magma::make_memory_state();
+  Workspace w = workspace(dir, R"({"resource": {"terraform_data": {"acme_x": {}}}})");
+  w.providers.set("acme", json::Object{{"token", "x"}});
+  CHECK(executor->plan(w, *state, {}, {}));
+  for (const char* config : {R"({"resource": {"acme_rocket": {"r": {}}}})", R"({"data": [{"acme": [{"r": {}}]}]})", R"({"provider": {"acme": {}}, "resource": {"terraform_data": {"a": {"provider": "acme"}}}})",
+                             R"({"resource": {"other_thing": {"a": {"provider": "acme.west"}}}})"}) {
+    INFO(config);
+    w.config = parse_json(config);
+    CHECK_FALSE(executor->plan(w, *state, {}, {}));
+  }
+}
+
 TEST_CASE("backends that magma does not have are refused by name; an empty document is too") {
   TempDir dir;
   auto executor = magma_executor();
@@ -128,6 +143,19 @@ TEST_CASE("backends that magma does not have are refused by name; an empty docum
   plan = executor->plan(w, *state, {}, {});
   REQUIRE_FALSE(plan);
   CHECK(classify_failure(plan.error()) == Failure{FailureKind::kEmptyWorkspace, FailureClass::kAbsolute});
+}
+
+TEST_CASE("what would run commands, or move the state, is refused whoever carries out the plan") {
+  TempDir dir;
+  auto executor = magma_executor();
+  auto state = magma::make_memory_state();
+  for (const char* config : {R"({"resource": {"terraform_data": {"a": {"provisioner": {"local-exec": {"command": "id"}}}}}})", R"({"resource": [{"terraform_data": [{"a": [{"provisioner": []}]}]}]})",
+                             R"({"terraform": {"backend": {"local": {}}}, "resource": {"terraform_data": {"a": {}}}})", R"({"terraform": [{"cloud": {}}], "resource": {"terraform_data": {"a": {}}}})"}) {
+    INFO(config);
+    auto plan = executor->plan(workspace(dir, config), *state, {}, {});
+    REQUIRE_FALSE(plan);
+    CHECK((plan.error().message().find("provisioner") != std::string::npos || plan.error().message().find("PangeaNamespace") != std::string::npos));
+  }
 }
 
 TEST_CASE("time runs out: what was begun is told, and the error says why") {

@@ -1,6 +1,9 @@
 #include "engenho/pangea/http_state.h"
 
+#include <iostream>
+
 #include "engenho/base/bytes.h"
+#include "engenho/base/process.h"
 #include "engenho/http/client.h"
 #include "state_listener.h"
 #include "support.h"
@@ -119,4 +122,66 @@ TEST_CASE("the listener wants its password") {
   auto second = StateListener::start(*state, (*listener)->port(), "x");
   REQUIRE(second);
   CHECK((*second)->port() != (*listener)->port());
+}
+
+TEST_CASE("terraform itself, from outside: init, plan, apply, a lock that another holds, force-unlock") {
+  const std::string program = !find_program("terraform").empty() ? find_program("terraform") : find_program("tofu");
+  if (program.empty()) {
+    std::cout << "SKIPPED: neither terraform nor tofu is in PATH\n";
+    return;
+  }
+  Cluster cluster;
+  TempDir dir;
+  ClusterStateOptions options;
+  options.renew = false;
+  options.lease = HttpState::kClientLease;
+  ClusterState state(cluster.client(), StateName{"dev", "default", "web"}, options);
+  auto listener = StateListener::start(state, 0, "open sesame");
+  REQUIRE(listener);
+  write_text(dir.path("w/main.tf.json"), R"({"terraform": {"backend": {"http": {}}}, "variable": {"v": {"default": "1"}}, "resource": {"terraform_data": {"a": {"input": "${var.v}"}}}})");
+  write_text(dir.path("rc"), "disable_checkpoint = true\n");
+  const std::string url = (*listener)->url();
+  auto terraform = [&](std::vector<std::string> arguments) {
+    ProcessOptions child;
+    child.argv = {program};
+    child.argv.insert(child.argv.end(), arguments.begin(), arguments.end());
+    child.cwd = dir.path("w");
+    child.env = {"PATH=/usr/bin:/bin", "HOME=" + dir.path(), "TF_CLI_CONFIG_FILE=" + dir.path("rc"), "TF_IN_AUTOMATION=1", "TF_HTTP_ADDRESS=" + url, "TF_HTTP_LOCK_ADDRESS=" + url, "TF_HTTP_UNLOCK_ADDRESS=" + url,
+                 "TF_HTTP_USERNAME=pangea", "TF_HTTP_PASSWORD=open sesame", "TF_HTTP_RETRY_MAX=0"};
+    auto out = run_process(child, std::chrono::seconds(60));
+    REQUIRE(out);
+    return *out;
+  };
+  REQUIRE(terraform({"init", "-input=false", "-no-color"}).exit_code == 0);
+  REQUIRE(terraform({"plan", "-input=false", "-no-color", "-out=p"}).exit_code == 0);
+  REQUIRE(terraform({"apply", "-input=false", "-no-color", "p"}).exit_code == 0);
+  CHECK(terraform({"state", "list"}).out == "terraform_data.a\n");
+  CHECK(state.current()->serial == 1);
+  CHECK_FALSE(state.holder()->has_value());
+  // Another one has it, and died.
+  magma::LockInfo info;
+  info.who = "somebody else";
+  info.operation = "apply";
+  auto token = ClusterState(cluster.client(), StateName{"dev", "default", "web"}, options).lock(info);
+  REQUIRE(token);
+  auto refused = terraform({"apply", "-input=false", "-no-color", "-auto-approve", "-var=v=2"});
+  INFO(refused.err);
+  CHECK(refused.exit_code == 1);
+  CHECK(refused.err.find("Error acquiring the state lock") != std::string::npos);
+  CHECK(refused.err.find("ID=" + (*state.holder())->id) != std::string::npos);   // whoever holds it
+  CHECK(classify_failure(refused.err).kind == FailureKind::kStateLocked);
+  const std::string id = (*state.holder())->id;
+  REQUIRE(terraform({"force-unlock", "-force", "-no-color", id}).exit_code == 0);
+  CHECK_FALSE(state.holder()->has_value());
+  CHECK(terraform({"apply", "-input=false", "-no-color", "-auto-approve", "-var=v=2"}).exit_code == 0);
+  CHECK(state.current()->serial == 2);
+  CHECK(state.versions()->size() == 2);
+  // Going back by hand is refused.
+  write_text(dir.path("w/old.tfstate"), *state.read_version(1));
+  auto back = terraform({"state", "push", "-force", "old.tfstate"});
+  CHECK(back.exit_code == 1);
+  CHECK(state.current()->serial == 2);
+  // And magma reads what terraform wrote.
+  Workspace w = workspace(dir, R"({"resource": {"terraform_data": {"a": {"input": "2"}}}})", "m");
+  CHECK((*make_executor("magma", {}))->plan(w, state, {}, {})->model.empty());
 }

@@ -243,6 +243,32 @@ TEST_CASE("both executors: providers that crash, leak and refuse; secrets in no 
   }
 }
 
+TEST_CASE("both executors: a provider that lies: an error, and what it made is kept, tainted") {
+  if (!terraform_here()) return;
+  for (const char* name : {"magma", "tofu"}) {
+    for (const char* mode : {"lie_apply", "unknown_apply", "fail_after_create"}) {
+      INFO(name << " " << mode);
+      Side side(name, {});
+      side.executor = std::move(*make_executor(name, side.provider.options()));
+      const std::string thing = std::string(R"("x": {"name": "x", "size": 1, "mode": ")") + mode + R"("})";
+      const Workspace w = side.provider.workspace(side.dir, thing);
+      auto plan = side.executor->plan(w, *side.state, {}, {});
+      REQUIRE(plan);
+      auto applied = side.executor->apply(w, *side.state, *plan, {}, {});
+      REQUIRE(applied);
+      CHECK_FALSE(applied->ok);
+      REQUIRE(applied->outcomes.size() == 1);
+      CHECK(applied->outcomes[0].result == Outcome::Result::kFailed);
+      CHECK_FALSE(applied->outcomes[0].message.empty());
+      CHECK(side.provider.things().size() == 1);
+      CHECK(side.state->read()->find("\"tainted\"") != std::string::npos);
+      auto again = side.executor->plan(w, *side.state, {}, {});
+      REQUIRE(again);
+      CHECK(again->model.summary() == "+1 ~0 -1");
+    }
+  }
+}
+
 TEST_CASE("both executors: a provider that hangs is given up in time, and nothing is said to be done") {
   if (!terraform_here()) return;
   for (const char* name : {"magma", "tofu"}) {
@@ -318,7 +344,7 @@ TEST_CASE("tofu: the state in the cluster, in a lock of its own") {
   CHECK(magma_executor->plan(w, state, {}, {})->model.empty());
 }
 
-TEST_CASE("tofu: a state that could not be stored is stored by the next run") {
+TEST_CASE("both executors: a state that could not be stored is stored by the next run") {
   if (!terraform_here()) return;
   // The store refuses writes from the middle of the first apply on, as an API server that went away would.
   struct Broken final : magma::StateStore {
@@ -331,19 +357,22 @@ TEST_CASE("tofu: a state that could not be stored is stored by the next run") {
     Status clear_cursor(uint64_t t) override { return inner->clear_cursor(t); }
     Result<uint64_t> lock(const magma::LockInfo& i) override { return inner->lock(i); }
     Status unlock(uint64_t t) override { return inner->unlock(t); }
-  } state;
+  };
+  for (const char* name : {"magma", "tofu"}) {
+  INFO(name);
+  Broken state;
   TempDir dir;
   TestProvider provider;
-  auto executor = std::move(*make_executor("terraform", provider.options()));
+  auto executor = std::move(*make_executor(name, provider.options()));
   const Workspace w = provider.workspace(dir, R"("a": {"name": "a"}, "b": {"name": "b"})");
   auto plan = executor->plan(w, state, {}, {});
   REQUIRE(plan);
-  state.broken = true;
-  auto applied = executor->apply(w, state, *plan, {}, {});
+  Run run;
+  run.progress = [&](const Event& e) { state.broken = state.broken || e.step == Step::kDone; };
+  auto applied = executor->apply(w, state, *plan, {}, run);
   REQUIRE(applied);
   CHECK_FALSE(applied->ok);
   CHECK(applied->unsaved_state.find("test_thing") != std::string::npos);
-  CHECK(*state.read() == "");
   state.broken = false;
   auto next = executor->plan(w, state, {}, {});
   REQUIRE(next);
@@ -351,6 +380,7 @@ TEST_CASE("tofu: a state that could not be stored is stored by the next run") {
   REQUIRE_FALSE(next->warnings.empty());
   CHECK(next->warnings[0].find("recovered") != std::string::npos);
   CHECK(provider.things().size() == 2);
+  }
 }
 
 TEST_CASE("tofu: the local backend keeps its file; strangers in the directory are not read") {
@@ -373,6 +403,70 @@ TEST_CASE("tofu: the local backend keeps its file; strangers in the directory ar
   CHECK(path_exists(w.directory + "/terraform.tfstate"));
   CHECK(executor->outputs(w, *state, {})->find("o")->str_at({"value"}) == "1");
   CHECK(executor->plan(w, *state, {}, {})->model.empty());
+}
+
+TEST_CASE("both executors: the same models of magma's conformance cases") {
+  if (!terraform_here()) return;
+  // MAGMA_PROVIDER_DIR adds the cases that need a real provider's executable.
+  const char* plugins = std::getenv("MAGMA_PROVIDER_DIR");
+  ExecutorOptions options;
+  options.registries = false;
+  if (plugins != nullptr) options.plugin_dirs = {plugins};
+  auto terraform = std::move(*make_executor("terraform", options)), magma_executor = std::move(*make_executor("magma", options));
+  int compared = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(std::string(MAGMA_CASES) + "/cases")) {
+    const std::string name = entry.path().filename().string();
+    if (auto needs = read_file(entry.path().string() + "/needs"); needs && (plugins == nullptr || !path_exists(std::string(plugins) + "/" + std::string(trim(*needs))))) {
+      std::cout << "SKIPPED " << name << ": needs the provider " << trim(*needs) << ", and MAGMA_PROVIDER_DIR does not have it\n";
+      continue;
+    }
+    std::set<std::string> steps;
+    for (const auto& file : std::filesystem::directory_iterator(entry.path())) {
+      if (file.path().string().ends_with(".tf.json") && !path_exists(file.path().string().substr(0, file.path().string().size() - 8) + ".flags")) steps.insert(file.path().string());
+    }
+    TempDir dir;
+    // One state for both: what magma applies, both plan the next step from.
+    auto state = magma::make_memory_state();
+    for (const std::string& step : steps) {
+      INFO(step);
+      Workspace w = workspace(dir, *read_file(step), name);
+      auto ours = magma_executor->plan(w, *state, {}, {});
+      auto theirs = terraform->plan(w, *state, {}, {});
+      INFO((ours ? "" : ours.error().message()));
+      INFO((theirs ? "" : theirs.error().message()));
+      CHECK(ours.has_value() == theirs.has_value());
+      if (!ours || !theirs) continue;
+      CHECK(flat(ours->model) == flat(theirs->model));
+      ++compared;
+      if (step.find("plan-only") == std::string::npos) {
+        auto applied = magma_executor->apply(w, *state, *ours, {}, {});
+        INFO((applied ? applied->status().message() : applied.error().message()));
+        CHECK(applied);
+      }
+    }
+  }
+  CHECK(compared >= 8);
+}
+
+TEST_CASE("tofu: workspaces at once share a plugin cache") {
+  if (!terraform_here()) return;
+  TempDir dir;
+  TestProvider provider;
+  ExecutorOptions options = provider.options();
+  options.plugin_cache_dir = dir.path("cache");
+  auto executor = std::move(*make_executor("terraform", options));
+  std::vector<std::thread> threads;
+  std::atomic<int> good{0};
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&, i] {
+      auto state = magma::make_memory_state();
+      auto plan = executor->plan(provider.workspace(dir, R"("a": {"name": "a"})", "w" + std::to_string(i)), *state, {}, {});
+      good += plan && plan->model.summary() == "+1 ~0 -0" ? 1 : 0;
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  CHECK(good == 4);
+  CHECK(path_exists(dir.path("cache/example.com/test/test")));
 }
 
 TEST_CASE("backends are written out; what is wrong with them is named; credentials are in no configuration") {

@@ -18,7 +18,7 @@ struct ProcessOptions {
   std::string stdin_text;              // given to it, then closed
   std::string log_file;                // stdout and stderr are appended there instead of captured
   bool die_with_parent = false;        // PR_SET_PDEATHSIG: when the thread that started it ends
-  int death_signal = 9;                // which signal then; SIGKILL, unless it can end in order
+  int death_signal = 9;                // which signal then; SIGKILL, unless it can end in order (its output does not break then)
 };
 
 struct ProcessOutput {

@@ -39,7 +39,7 @@ struct Workspace {
   std::string directory;                     // made with mode 0700 when it is not there; path.module
   json::Value config;                        // the rendered document (main.tf.json)
   json::Object variables;                    // those that the configuration does not declare are left out
-  json::Object providers;                    // type -> block: fills what the configuration's own block leaves open
+  json::Object providers;                    // type -> block: fills what the configuration's own block leaves open. Of providers that it does not use: no effect
   std::map<std::string, std::string> environment;    // credentials for providers; nothing else of this process's environment reaches them
   std::map<std::string, std::string> secret_files;   // bare name -> content; in the directory, mode 0600, as long as a run lasts
   std::vector<std::string> secrets;          // further values that no message may show
@@ -109,7 +109,7 @@ struct Applied {
   std::string lineage_before, lineage;
   std::vector<std::string> errors, warnings;
   Failure failure;                           // when not ok: of the first error that is of a known kind
-  std::string unsaved_state;                 // the document that could not be stored; else empty. Keep it.
+  std::string unsaved_state;                 // the document that could not be stored; else empty. It waits in the directory, too: the next run stores it
   Status status() const;                     // the errors as one
 };
 
