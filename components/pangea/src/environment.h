@@ -48,6 +48,7 @@ struct Environment {
   Notifier& notifier;
   ReceiptStore& receipts;
   PlanShelf& plans;
+  const std::string owner;   // this server, over restarts; names its locks
 
   Clock& clock() const { return *options.clock; }
   WallTime now() const { return options.clock->wall(); }

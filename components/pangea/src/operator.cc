@@ -2,6 +2,7 @@
 
 #include "engenho/base/fs.h"
 #include "engenho/base/log.h"
+#include "engenho/base/random.h"
 #include "engenho/pangea/cluster_state.h"
 #include "environment.h"
 #include "gem_store.h"
@@ -20,6 +21,19 @@ Result<Executor*> Executors::get(const std::string& name) {
   return slot.get();
 }
 
+namespace {
+
+// Made once, beside the artifacts that belong to it.
+std::string server_identity(const std::string& data_dir) {
+  const std::string path = data_dir + "/server-id";
+  if (auto known = read_file(path); known && !known->empty()) return *known;
+  const std::string fresh = random_uuid();
+  if (!make_dirs(data_dir, 0700).ok() || !write_file_atomic(path, fresh, 0600).ok()) return "";   // locks of a crash then run out by themselves
+  return fresh;
+}
+
+}  // namespace
+
 struct Operator::Impl {
   Impl(std::shared_ptr<client::Transport> transport, Options o)
       : options(std::move(o)),
@@ -33,7 +47,7 @@ struct Operator::Impl {
         notifier(*client, options),
         receipts(client, ReceiptOptions{.kept = options.receipts_kept, .clock = options.clock}),
         plans(*client),
-        environment{options, client, *client, informers, events, executors, evaluator, gems, artifacts, notifier, receipts, plans} {
+        environment{options, client, *client, informers, events, executors, evaluator, gems, artifacts, notifier, receipts, plans, server_identity(options.data_dir)} {
     for (auto make : {namespace_controller, gem_controller, catalog_controller, template_controller}) {
       controllers.push_back(make(environment));
       controllers.back()->prepare();

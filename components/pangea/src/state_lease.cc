@@ -13,6 +13,12 @@ namespace {
 
 constexpr const char* kLockAnnotation = "pangea.pleme.io/lock";
 
+// Which process this is; tells a live lock of ours from one that an earlier process of the same server left.
+const std::string& this_process() {
+  static const std::string id = random_uuid();
+  return id;
+}
+
 Status taken(const std::string& why) { return Status(409, reason::kConflict, "the state is locked" + (why.empty() ? "" : ": " + why)); }
 
 }  // namespace
@@ -47,7 +53,12 @@ StateLock StateLease::lock_of(const Lease& lease) const {
 }
 
 // Clocks of several machines need not agree: fencing keeps a state right whatever they say, they only decide how soon a dead holder's lock is taken.
-bool StateLease::free(const Lease& lease) const { return lease.spec.holder_identity.value_or("").empty() || lock_of(lease).until < options_.clock->wall(); }
+bool StateLease::free(const Lease& lease) const {
+  if (lease.spec.holder_identity.value_or("").empty() || lock_of(lease).until < options_.clock->wall()) return true;
+  auto text = lease.metadata.annotations.find(kLockAnnotation);
+  auto lock = text == lease.metadata.annotations.end() ? Result<json::Value>(json::Value()) : json::parse(text->second);
+  return lock && !options_.owner.empty() && lock->str_at({"owner"}) == options_.owner && lock->str_at({"process"}) != this_process();
+}
 
 Status StateLease::locked(const Lease& lease) const {
   const StateLock lock = lock_of(lease);
@@ -74,7 +85,7 @@ Status StateLease::take(const magma::LockInfo& info, uint64_t& token) {
   lease.spec.lease_duration_seconds = static_cast<int32_t>(std::max<int64_t>(1, std::chrono::duration_cast<std::chrono::seconds>(options_.lease).count()));
   lease.spec.acquire_time = lease.spec.renew_time = options_.clock->wall();
   lease.spec.lease_transitions = static_cast<int32_t>(std::min<uint64_t>(token, INT32_MAX));
-  lease.metadata.annotations[kLockAnnotation] = json::dump(json::Object{{"operation", info.operation}, {"who", info.who}, {"info", info.info}});
+  lease.metadata.annotations[kLockAnnotation] = json::dump(json::Object{{"operation", info.operation}, {"who", info.who}, {"info", info.info}, {"owner", options_.owner}, {"process", this_process()}});
   auto written = found ? client_->update(lease) : create_in_system(*client_, lease);
   if (!written) {
     if (written.error().conflict() || written.error().already_exists()) return taken("another was faster");

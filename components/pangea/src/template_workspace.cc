@@ -74,7 +74,7 @@ Result<std::shared_ptr<magma::StateStore>> TemplateWork::state() {
     ENGENHO_ASSIGN(const std::string path, e_.artifacts.local_state(object_.spec.pangea_namespace, ns, name));
     state_ = magma::make_local_state(path);
   } else {
-    state_ = std::make_shared<ClusterState>(e_.shared_client, StateName{object_.spec.pangea_namespace, ns, name});
+    state_ = std::make_shared<ClusterState>(e_.shared_client, StateName{object_.spec.pangea_namespace, ns, name}, ClusterStateOptions{.owner = e_.owner});
   }
   return state_;
 }

@@ -33,6 +33,9 @@ struct ClusterStateOptions {
   int history = 10;                            // earlier versions that are kept
   Duration lease = std::chrono::seconds(30);   // a lock that is not renewed for so long may be taken over
   bool renew = true;                           // renew as long as this object lives; false for locks of clients that only come and go
+  // A server by a name that outlives its process (one process at a time has it): what an earlier process of it left locked is free at once. Empty: such
+  // locks run out by themselves.
+  std::string owner;
   size_t inline_bytes = 48 << 10;              // a compressed state up to this size is in the head
   size_t piece_bytes = 700'000;
   Clock* clock = &Clock::real();               // of the lease
