@@ -87,6 +87,11 @@ const Form kForms[] = {
      R"({"output":{"o":{"value":"${t_x.n.a}"}},"resource":{"t_x":{"n":{"a":"s","l":[1]}}}})"},
     {"a value that is none", "resource(:a, :b) { x Object }", nullptr, Failure::kArgument, "resource.a.b.x: Class is no value"},
     {"not a number", "resource(:a, :b) { x Float::NAN }", nullptr, Failure::kArgument, "NaN is no JSON number"},
+    {"helpers", "output(:o) { value [ref(:t_x, :n, :id), data_ref(:t_y, :m, :id), var(:v), local(:l)] }",
+     R"({"output":{"o":{"value":["${t_x.n.id}","${data.t_y.m.id}","${var.v}","${local.l}"]}}})"},
+    {"fields named like helpers", "resource(:a, :b) { ref 'main'; var({ x: 1 }); local [1] }", R"({"resource":{"a":{"b":{"local":[1],"ref":"main","var":{"x":1}}}}})"},
+    {"outputs in categories", "suppress_display_outputs!; data_output(:a) { value 1 }; display_output(:b) { value 2 }; pangea_output(:c, category: :data) { value 3 }",
+     R"({"output":{"a":{"value":1},"c":{"value":3}}})"},
     {"jsonencode", "output(:o) { value jsonencode({ a: :b }) }", R"({"output":{"o":{"value":"{\"a\":\"b\"}"}}})"},
 };
 

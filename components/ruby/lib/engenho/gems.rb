@@ -108,7 +108,9 @@ module Engenho
       def builtin(name, synthesizer)
         return false unless Builtin.method_defined?(name)
 
-        synthesizer.extend(Builtin)
+        # This one alone: others of its functions may be a gem's.
+        function = Builtin.instance_method(name)
+        synthesizer.extend(Module.new { define_method(name, function) })
         true
       end
 
