@@ -79,6 +79,36 @@ TEST_CASE("two versions of one gem at the same time") {
   }
 }
 
+TEST_CASE("a gem that requires a provider gem does not load all of it") {
+  Folder provider, architectures, empty;
+  write_gem(provider, "1.0.0");
+  architectures.write("lib/pangea-houses.rb",
+                      "require 'gizmo'\nmodule Pangea; module Architectures; module House\n  def self.build(synth, inputs)\n"
+                      "    synth.gizmo_thing(:door, { size: inputs[:size] })\n  end\nend; end; end\n");
+  CompileRequest request;
+  request.template_name = "Pangea::Architectures::House";
+  request.variables = {{"size", 8}};
+  request.gems = {{"pangea-houses", architectures.path(), ""}, {"gizmo", provider.path(), ""}};
+  auto result = shared_evaluator().compile(request);
+  INFO(show(result));
+  REQUIRE(result);
+  CHECK(json::dump(*result->config.get("resource")) == R"({"gizmo_thing":{"door":{"size":8}}})");
+
+  request.gems = {{"pangea-houses", architectures.path(), ""}};
+  result = shared_evaluator().compile(request);
+  REQUIRE_FALSE(result);
+  CHECK(result.error().kind == Failure::kLoad);
+  CHECK(contains(result.error().message, "cannot load such file -- gizmo"));
+
+  auto classes = shared_evaluator().list_classes({{"empty", empty.path(), ""}}, {"Pangea::Architectures::House"});
+  REQUIRE(classes);
+  CHECK(classes->architectures.empty());
+  CHECK(classes->missing == std::vector<std::string>{"Pangea::Architectures::House"});
+  auto info = shared_evaluator().inspect({"empty", empty.path(), ""});
+  REQUIRE_FALSE(info);
+  CHECK(info.error().message == "empty has no .gemspec");
+}
+
 TEST_CASE("compiled files of gems are used, and a changed file is not") {
   Evaluator evaluator(test_options());
   std::vector<std::unique_ptr<Folder>> folders;
