@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <vector>
 
@@ -212,7 +213,10 @@ Result<std::string> start(Libruby& ruby, const json::Value& settings, SandboxSta
 
 int worker_main(const std::vector<std::string>&) {
   struct stat info;
-  if (fstat(kControlDescriptor, &info) != 0 || !S_ISSOCK(info.st_mode)) return 2;  // started by hand
+  if (fstat(kControlDescriptor, &info) != 0 || !S_ISSOCK(info.st_mode)) {
+    std::fputs("pangea-eval-worker is not for people: the Ruby evaluator starts it\n", stderr);
+    return 2;
+  }
   // The evaluator reaps its child at once; this process belongs to no one who would have to wait for it.
   if (const pid_t pid = fork(); pid != 0) _exit(pid < 0 ? 1 : 0);
   umask(022);
