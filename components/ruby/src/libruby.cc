@@ -23,8 +23,8 @@ bool version_of(std::string_view file, std::pair<int64_t, int64_t>& version) {
   const size_t so = file.find(".so.");
   if (so == std::string_view::npos) return false;
   const auto parts = split(file.substr(so + 4), '.');
-  return parts.size() == 2 && parse_int(parts[0], version.first) && parse_int(parts[1], version.second) &&
-         version >= std::pair<int64_t, int64_t>{3, 1} && version.first == 3;
+  return parts.size() == 2 && parse_int(parts[0], version.first) && parse_int(parts[1], version.second) && version >= std::pair<int64_t, int64_t>{3, 1} &&
+         version.first == 3;
 }
 
 }  // namespace
@@ -74,8 +74,8 @@ Status Libruby::open(const std::string& path) {
 
 Status Libruby::start(void* stack, const std::vector<std::string>& load_path) {
   static char name[] = "pangea", old[] = "--disable=gems,did_you_mean,error_highlight,rubyopt",
-              disable[] = "--disable=gems,did_you_mean,error_highlight,rubyopt,syntax_suggest", utf8[] = "--encoding=UTF-8:UTF-8",
-              option[] = "-e", script[] = ";";
+              disable[] = "--disable=gems,did_you_mean,error_highlight,rubyopt,syntax_suggest", utf8[] = "--encoding=UTF-8:UTF-8", option[] = "-e",
+              script[] = ";";
   static char* arguments[] = {name, has_syntax_suggest_ ? disable : old, utf8, option, script, nullptr};
   int count = 5;
   char** vector = arguments;

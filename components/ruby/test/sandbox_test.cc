@@ -52,7 +52,8 @@ const Attack kAttacks[] = {
     {"endless output", "template(:t) { loop { $stdout.write('x' * 65536); $stderr.write('y' * 65536) } }", Failure::kTimeout, "did not end"},
     {"threads without end", "template(:t) { loop { Thread.new { sleep } } }", Failure::kTemplate, "can't create Thread"},
     {"an unlimited limit", "template(:t) { Process.setrlimit(:AS, Process::RLIM_INFINITY) }", Failure::kForbidden, "sandbox"},
-    {"another user", "template(:t) { Process::Sys.setuid(0); output(:o) { value Process.uid } ; raise 'became root' if Process.uid == 0 && File.writable?('/usr') }",
+    {"another user",
+     "template(:t) { Process::Sys.setuid(0); output(:o) { value Process.uid } ; raise 'became root' if Process.uid == 0 && File.writable?('/usr') }",
      Failure::kForbidden, "sandbox"},
     {"a chroot", "template(:t) { Dir.chroot('/scratch') }", Failure::kForbidden, "sandbox"},
     {"a device", "template(:t) { File.mkfifo('/scratch/f') }", Failure::kForbidden, "sandbox"},
@@ -142,7 +143,8 @@ TEST_CASE("without privileges") {
     }
   }
   EvaluatorOptions options = short_options();
-  options.worker = {"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all", RUBY_TOOL, "pangea-eval-worker"};
+  options.worker = {"/usr/bin/setpriv",    "--reuid=65534",   "--regid=65534", "--clear-groups",
+                    "--bounding-set=-all", "--inh-caps=-all", RUBY_TOOL,       "pangea-eval-worker"};
   Evaluator evaluator(options);
   check_unharmed(evaluator);
   for (const Attack& attack : kAttacks) {
