@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -65,9 +66,11 @@ Status Libruby::open(const std::string& path) {
   load(set_global_, "rb_gv_set");
   load(c_string_, "rb_string_value_cstr");
   load(number_, "rb_num2long");
+  load(after_fork_, "rb_thread_atfork");
   load(error_, "rb_errinfo");
   load(set_error_, "rb_set_errinfo");
   const auto* version = static_cast<const char*>(dlsym(library_, "ruby_version"));
+  fork_starts_thread_ = version != nullptr && std::string_view(version) >= "3.3";
   has_syntax_suggest_ = version != nullptr && std::string_view(version) >= "3.2";
   return missing.empty() ? Status() : unavailable(path + " has no " + missing);
 }
@@ -106,10 +109,15 @@ Result<std::string> Libruby::evaluate(const char* expression, const std::string*
   return std::string(c_string_(&value));
 }
 
-long Libruby::evaluate_number(const char* expression) {
+pid_t Libruby::fork() {
+  if (fork_starts_thread_) return ::fork();
   int state = 0;
-  const Value value = eval_(expression, &state);
-  return state == 0 ? number_(value) : -1;
+  const Value value = eval_("::Process.fork || 0", &state);
+  return state == 0 ? static_cast<pid_t>(number_(value)) : -1;
+}
+
+void Libruby::after_fork() {
+  if (fork_starts_thread_) after_fork_();
 }
 
 }  // namespace engenho::ruby

@@ -257,6 +257,8 @@ Status build_root(const std::string& libruby) {
 }
 
 Status confine(const Confinement& confinement, const SandboxState& state) {
+  // Namespaces, capabilities and the filter are each thread's own: another thread would keep what this one gives up.
+  if (unshare(CLONE_THREAD) != 0) return internal_error("sandbox: the process has threads already");
   setsid();
   const uid_t owner = !state.own_uids ? 0 : state.user_namespace ? 1 + confinement.slot % kUids : kFirstHostUid + confinement.slot % kUids;
   ENGENHO_RETURN_IF_ERROR(mount_call(confinement, owner));

@@ -193,7 +193,8 @@ TEST_CASE("cancelling") {
 
 TEST_CASE("no libruby") {
   EvaluatorOptions options = short_options();
-  options.library_directories = {"/nonexistent"};
+  Folder empty;
+  options.library_directories = {empty.path()};
   Evaluator evaluator(options);
   CompileRequest request;
   request.source = "template(:t) { }";
@@ -205,6 +206,8 @@ TEST_CASE("no libruby") {
 }
 
 TEST_CASE("requests that make no sense") {
+  Folder folder;
+  const std::string absent = folder.path() + "/absent";
   CompileRequest request;
   auto failure = [&] {
     auto result = shared_evaluator().compile(request);
@@ -217,13 +220,13 @@ TEST_CASE("requests that make no sense") {
   request.path = "../x.rb";
   CHECK(failure() == Failure::kRequest);
   request.path = "x.rb";
-  request.tree = "/nonexistent";
+  request.tree = absent;
   CHECK(failure() == Failure::kLoad);
   request = {};
   request.source = "template(:t) { }";
   request.gems = {{"../x", "/tmp", ""}};
   CHECK(failure() == Failure::kRequest);
-  request.gems = {{"x", "/nonexistent", ""}};
+  request.gems = {{"x", absent, ""}};
   CHECK(failure() == Failure::kLoad);
 }
 
