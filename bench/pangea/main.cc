@@ -31,7 +31,9 @@ constexpr const char* kGems = R"(template(:t) do
   output(:id) { value vpc.id }
 end)";
 
-double milliseconds(std::chrono::steady_clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
+double milliseconds(std::chrono::steady_clock::duration d) {
+  return std::chrono::duration<double, std::milli>(d).count();
+}
 
 }  // namespace
 
@@ -92,8 +94,8 @@ int main(int argc, char** argv) {
   std::sort(times.begin(), times.end());
   if (times.empty()) return 1;
   auto at = [&](double q) { return times[std::min(times.size() - 1, static_cast<size_t>(q * static_cast<double>(times.size())))]; };
-  std::printf("%zu compiles, %lld at once: p50 %.1f ms, p90 %.1f ms, p99 %.1f ms, %.0f a second\n", times.size(), static_cast<long long>(threads), at(0.5), at(0.9),
-              at(0.99), static_cast<double>(times.size()) / all * 1000);
+  std::printf("%zu compiles, %lld at once: p50 %.1f ms, p90 %.1f ms, p99 %.1f ms, %.0f a second\n", times.size(), static_cast<long long>(threads), at(0.5),
+              at(0.9), at(0.99), static_cast<double>(times.size()) / all * 1000);
   rusage usage;
   getrusage(RUSAGE_SELF, &usage);
   std::printf("memory of this process %ld MiB\n", usage.ru_maxrss >> 10);

@@ -18,7 +18,7 @@ namespace {
 
 struct Kind {
   Failure failure;
-  const char* word;    // in the child's answer
+  const char* word;  // in the child's answer
   std::string_view name;
 };
 constexpr Kind kKinds[] = {
@@ -85,17 +85,22 @@ EvaluationError error_of_end(const CallOutcome& outcome) {
   if (WIFEXITED(status)) return error_of(Failure::kExit, "the template ended the process with exit!, status " + std::to_string(WEXITSTATUS(status)));
   const int signal = WTERMSIG(status);
   switch (signal) {
-    case SIGKILL: return error_of(Failure::kMemory, "the process was killed from outside, most likely because the machine is short of memory");
-    case SIGXCPU: return error_of(Failure::kTimeout, "the template used up its processor time");
-    case SIGXFSZ: return error_of(Failure::kForbidden, "the template wrote a file larger than the sandbox allows");
-    case SIGSYS: return error_of(Failure::kForbidden, "the template made a system call that the sandbox does not know");
-    default: return error_of(Failure::kCrash, "the interpreter died of signal " + std::to_string(signal));
+    case SIGKILL:
+      return error_of(Failure::kMemory, "the process was killed from outside, most likely because the machine is short of memory");
+    case SIGXCPU:
+      return error_of(Failure::kTimeout, "the template used up its processor time");
+    case SIGXFSZ:
+      return error_of(Failure::kForbidden, "the template wrote a file larger than the sandbox allows");
+    case SIGSYS:
+      return error_of(Failure::kForbidden, "the template made a system call that the sandbox does not know");
+    default:
+      return error_of(Failure::kCrash, "the interpreter died of signal " + std::to_string(signal));
   }
 }
 
 bool gem_name_ok(std::string_view name) {
-  return !name.empty() && name.size() <= 128 && name[0] != '.' && name.find_first_not_of(
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == std::string_view::npos;
+  return !name.empty() && name.size() <= 128 && name[0] != '.' &&
+         name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == std::string_view::npos;
 }
 
 // The directory without symbolic links: inside the sandbox they would lead elsewhere.
@@ -156,11 +161,16 @@ struct Evaluator::Impl {
     using End = CallOutcome::End;
     const std::string limit = std::to_string(options.output_bytes >> 20) + " MiB";
     switch (outcome.end) {
-      case End::kTimeout: return std::unexpected(error_of(Failure::kTimeout, "the template did not end within " + seconds_text(options.deadline)));
-      case End::kCancelled: return std::unexpected(error_of(Failure::kCancelled, "cancelled"));
-      case End::kTooLarge: return std::unexpected(error_of(Failure::kOutput, "the result is larger than " + limit));
-      case End::kLost: return std::unexpected(error_of(Failure::kCrash, "the evaluator's process ended in the middle of the call"));
-      case End::kAnswered: break;
+      case End::kTimeout:
+        return std::unexpected(error_of(Failure::kTimeout, "the template did not end within " + seconds_text(options.deadline)));
+      case End::kCancelled:
+        return std::unexpected(error_of(Failure::kCancelled, "cancelled"));
+      case End::kTooLarge:
+        return std::unexpected(error_of(Failure::kOutput, "the result is larger than " + limit));
+      case End::kLost:
+        return std::unexpected(error_of(Failure::kCrash, "the evaluator's process ended in the middle of the call"));
+      case End::kAnswered:
+        break;
     }
     if (outcome.reply.empty() || outcome.wait_status != 0) return std::unexpected(error_of_end(outcome));
     if (outcome.reply.size() > options.output_bytes) return std::unexpected(error_of(Failure::kOutput, "the result is larger than " + limit));
@@ -190,7 +200,8 @@ Evaluated<CompileResult> Evaluator::compile(const CompileRequest& request, StopT
     }
     body.set("path", request.path);
   } else if (request.template_name.find("::") == std::string::npos) {
-    return std::unexpected(error_of(Failure::kRequest, "neither source nor path nor the name of an architecture (<provider>::<component>::<profile>) is given"));
+    return std::unexpected(
+        error_of(Failure::kRequest, "neither source nor path nor the name of an architecture (<provider>::<component>::<profile>) is given"));
   }
   auto answer = impl_->ask(std::move(body), request.gems, request.tree, stop);
   if (!answer) return std::unexpected(answer.error());
@@ -226,6 +237,8 @@ Evaluated<GemInfo> Evaluator::inspect(const GemTree& gem, StopToken stop) {
                  std::string(answer->str_at({"summary"})), strings(answer->get("dependencies"))};
 }
 
-Evaluated<std::string> Evaluator::version(StopToken stop) { return impl_->zygote.version(stop); }
+Evaluated<std::string> Evaluator::version(StopToken stop) {
+  return impl_->zygote.version(stop);
+}
 
 }  // namespace engenho::ruby

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -23,8 +24,8 @@ bool version_of(std::string_view file, std::pair<int64_t, int64_t>& version) {
   const size_t so = file.find(".so.");
   if (so == std::string_view::npos) return false;
   const auto parts = split(file.substr(so + 4), '.');
-  return parts.size() == 2 && parse_int(parts[0], version.first) && parse_int(parts[1], version.second) &&
-         version >= std::pair<int64_t, int64_t>{3, 1} && version.first == 3;
+  return parts.size() == 2 && parse_int(parts[0], version.first) && parse_int(parts[1], version.second) && version >= std::pair<int64_t, int64_t>{3, 1} &&
+         version.first == 3;
 }
 
 }  // namespace
@@ -65,17 +66,19 @@ Status Libruby::open(const std::string& path) {
   load(set_global_, "rb_gv_set");
   load(c_string_, "rb_string_value_cstr");
   load(number_, "rb_num2long");
+  load(after_fork_, "rb_thread_atfork");
   load(error_, "rb_errinfo");
   load(set_error_, "rb_set_errinfo");
   const auto* version = static_cast<const char*>(dlsym(library_, "ruby_version"));
+  fork_starts_thread_ = version != nullptr && std::string_view(version) >= "3.3";
   has_syntax_suggest_ = version != nullptr && std::string_view(version) >= "3.2";
   return missing.empty() ? Status() : unavailable(path + " has no " + missing);
 }
 
 Status Libruby::start(void* stack, const std::vector<std::string>& load_path) {
   static char name[] = "pangea", old[] = "--disable=gems,did_you_mean,error_highlight,rubyopt",
-              disable[] = "--disable=gems,did_you_mean,error_highlight,rubyopt,syntax_suggest", utf8[] = "--encoding=UTF-8:UTF-8",
-              option[] = "-e", script[] = ";";
+              disable[] = "--disable=gems,did_you_mean,error_highlight,rubyopt,syntax_suggest", utf8[] = "--encoding=UTF-8:UTF-8", option[] = "-e",
+              script[] = ";";
   static char* arguments[] = {name, has_syntax_suggest_ ? disable : old, utf8, option, script, nullptr};
   int count = 5;
   char** vector = arguments;
@@ -106,10 +109,15 @@ Result<std::string> Libruby::evaluate(const char* expression, const std::string*
   return std::string(c_string_(&value));
 }
 
-long Libruby::evaluate_number(const char* expression) {
+pid_t Libruby::fork() {
+  if (fork_starts_thread_) return ::fork();
   int state = 0;
-  const Value value = eval_(expression, &state);
-  return state == 0 ? number_(value) : -1;
+  const Value value = eval_("::Process.fork || 0", &state);
+  return state == 0 ? static_cast<pid_t>(number_(value)) : -1;
+}
+
+void Libruby::after_fork() {
+  if (fork_starts_thread_) after_fork_();
 }
 
 }  // namespace engenho::ruby

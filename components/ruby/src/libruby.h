@@ -1,6 +1,8 @@
 // CRuby, opened at run time: the newest libruby that is there. Only the few functions that have kept their shape from 3.1 to 3.4 are used.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
 #include <vector>
 
@@ -18,7 +20,10 @@ class Libruby {
   Status start(void* stack, const std::vector<std::string>& load_path);
   // The text of the expression's value; an exception is an error. `request`, when given, is $engenho_request.
   Result<std::string> evaluate(const char* expression, const std::string* request = nullptr);
-  long evaluate_number(const char* expression);  // -1 on an exception
+  // The interpreter's own fork starts a thread in the new process since 3.3, which would stay outside of its sandbox. So: fork(), confine, and after_fork()
+  // before anything is evaluated there, which starts what the interpreter wants. -1 when it fails.
+  pid_t fork();
+  void after_fork();
 
  private:
   using Value = unsigned long;
@@ -34,7 +39,9 @@ class Libruby {
   Value (*new_string_)(const char*, long) = nullptr;
   Value (*set_global_)(const char*, Value) = nullptr;
   char* (*c_string_)(volatile Value*) = nullptr;
+  void (*after_fork_)() = nullptr;
   long (*number_)(Value) = nullptr;
+  bool fork_starts_thread_ = false;
   Value (*error_)() = nullptr;
   void (*set_error_)(Value) = nullptr;
 };

@@ -22,7 +22,9 @@ void Descriptor::reset() {
   fd_ = -1;
 }
 
-int Descriptor::release() { return std::exchange(fd_, -1); }
+int Descriptor::release() {
+  return std::exchange(fd_, -1);
+}
 
 Status send_packet(int socket, const std::string& text, const std::vector<int>& descriptors) {
   if (text.size() > kMaxPacket) return bad_request("the names of the gems are too long for one request");

@@ -4,8 +4,8 @@
 //   evaluator -> child, each call: {"gems": [{name, dir}], "tree": "", "memory": n, "cpu_seconds": n,
 //     "slot": n} with four descriptors (Job)
 //
-// The call's own status socket: the child's side writes "started", then the wait status in decimal; when the evaluator writes to it or closes it, the call is killed.
-// The answer itself (JSON) comes through a pipe that only the forked process has.
+// The call's own status socket: the child's side writes "started", then the wait status in decimal; when the evaluator writes to it or closes it, the call is
+// killed. The answer itself (JSON) comes through a pipe that only the forked process has.
 #pragma once
 
 #include <sys/types.h>

@@ -115,10 +115,14 @@ int render_command(const std::vector<std::string>& arguments) {
     } else {
       const size_t equals = word.find('=');
       const std::string flag = word.substr(0, equals);
-      if (!RenderArguments::takes(flag)) status = bad_request("unknown flag \"" + flag + "\"");
-      else if (equals != std::string::npos) status = render.take(flag, word.substr(equals + 1));
-      else if (i + 1 < arguments.size()) status = render.take(flag, arguments[++i]);
-      else status = bad_request(flag + " takes a value");
+      if (!RenderArguments::takes(flag))
+        status = bad_request("unknown flag \"" + flag + "\"");
+      else if (equals != std::string::npos)
+        status = render.take(flag, word.substr(equals + 1));
+      else if (i + 1 < arguments.size())
+        status = render.take(flag, arguments[++i]);
+      else
+        status = bad_request(flag + " takes a value");
     }
     if (!status.ok()) {
       std::cerr << "engenho pangea render: " << status.message() << "\n";

@@ -35,7 +35,9 @@ namespace {
 // Owns nothing on any machine: far above what systems and container engines hand out.
 constexpr unsigned kFirstHostUid = 0x7ffe0000;
 
-Status failed(const std::string& what) { return errno_error("sandbox: " + what, errno); }
+Status failed(const std::string& what) {
+  return errno_error("sandbox: " + what, errno);
+}
 
 Status write_text(const std::string& path, const std::string& text) {
   Descriptor file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
@@ -71,7 +73,8 @@ bool ids_exist_here() {
 [[noreturn]] void watch(pid_t child, int control) {
   const int handle = static_cast<int>(syscall(SYS_pidfd_open, child, 0));
   pollfd wait_for[2] = {{handle, POLLIN, 0}, {control, 0 /* only its end */, 0}};
-  while (handle >= 0 && poll(wait_for, 2, -1) < 0 && errno == EINTR) {}
+  while (handle >= 0 && poll(wait_for, 2, -1) < 0 && errno == EINTR) {
+  }
   kill(child, SIGKILL);
   int status = 0;
   waitpid(child, &status, 0);
@@ -100,7 +103,8 @@ Status bind_read_only(const std::string& source, const std::string& target, uint
 }
 
 Status copy_system_libraries(const std::string& root, const std::string& libruby) {
-  std::vector<std::string> wanted = {"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/ruby", "/usr/share/rubygems-integration", "/var/lib/gems"};
+  std::vector<std::string> wanted = {"/lib",         "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/ruby", "/usr/share/rubygems-integration",
+                                     "/var/lib/gems"};
   const std::string directory = libruby.substr(0, libruby.rfind('/'));
   if (!directory.starts_with("/usr/lib") && !directory.starts_with("/lib")) wanted.push_back(directory);
   for (const std::string& path : wanted) {
@@ -125,7 +129,7 @@ Status copy_system_libraries(const std::string& root, const std::string& libruby
     Descriptor made(open(target.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
     // A device must stay one; it is not made read only, as all are meant to write to it.
     ENGENHO_RETURN_IF_ERROR(std::strcmp(file, "/dev/null") == 0 ? mount_at(file, target, nullptr, MS_BIND, nullptr)
-                                                               : bind_read_only(file, target, kReadOnly | MOUNT_ATTR_NOEXEC));
+                                                                : bind_read_only(file, target, kReadOnly | MOUNT_ATTR_NOEXEC));
   }
   return {};
 }
@@ -155,7 +159,8 @@ Status limit(int resource, uint64_t value) {
 }
 
 Status give_up_privileges(unsigned slot, const SandboxState& state) {
-  for (int capability = 0; capability <= 63; ++capability) prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);  // ends with EINVAL at the last, EPERM without the right
+  for (int capability = 0; capability <= 63; ++capability)
+    prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);  // ends with EINVAL at the last, EPERM without the right
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_KEEP_CAPS, 0, 0, 0);
   uid_t id = 0;
@@ -228,30 +233,32 @@ Result<SandboxState> enter_namespaces(int control) {
 
 Status build_root(const std::string& libruby) {
   std::string root;
-    ENGENHO_RETURN_IF_ERROR(mount_at("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr));
-    for (const char* directory : {"/tmp", "/run", "/mnt", "/var", "/opt"}) {
-      if (mount("none", directory, "tmpfs", MS_NOSUID | MS_NODEV, "size=8m,mode=755") == 0) {
-        root = directory;
-        break;
-      }
+  ENGENHO_RETURN_IF_ERROR(mount_at("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr));
+  for (const char* directory : {"/tmp", "/run", "/mnt", "/var", "/opt"}) {
+    if (mount("none", directory, "tmpfs", MS_NOSUID | MS_NODEV, "size=8m,mode=755") == 0) {
+      root = directory;
+      break;
     }
-    if (root.empty()) return failed("a root of its own");
-    for (const char* directory : {"/src", "/gems", "/scratch", "/.host"}) ENGENHO_RETURN_IF_ERROR(make_dirs(root + directory));
-    ENGENHO_RETURN_IF_ERROR(make_dirs(root + kHostRoot));
-    if (chmod((root + "/.host").c_str(), 0700) != 0) return failed("chmod");
-    ENGENHO_RETURN_IF_ERROR(copy_system_libraries(root, libruby));
-    for (size_t i = 0; i < kCoreFileCount; ++i) {
-      const std::string path = root + "/engenho/lib/" + kCoreFiles[i].path;
-      ENGENHO_RETURN_IF_ERROR(make_dirs(path.substr(0, path.rfind('/'))));
-      Descriptor file(open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
-      const auto& text = kCoreFiles[i].text;
-      if (!file.open() || write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) return failed(path);
-    }
-    if (chdir(root.c_str()) != 0 || syscall(SYS_pivot_root, ".", (root + kHostRoot).c_str()) != 0 || chdir("/") != 0) return failed("pivot_root");
+  }
+  if (root.empty()) return failed("a root of its own");
+  for (const char* directory : {"/src", "/gems", "/scratch", "/.host"}) ENGENHO_RETURN_IF_ERROR(make_dirs(root + directory));
+  ENGENHO_RETURN_IF_ERROR(make_dirs(root + kHostRoot));
+  if (chmod((root + "/.host").c_str(), 0700) != 0) return failed("chmod");
+  ENGENHO_RETURN_IF_ERROR(copy_system_libraries(root, libruby));
+  for (size_t i = 0; i < kCoreFileCount; ++i) {
+    const std::string path = root + "/engenho/lib/" + kCoreFiles[i].path;
+    ENGENHO_RETURN_IF_ERROR(make_dirs(path.substr(0, path.rfind('/'))));
+    Descriptor file(open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
+    const auto& text = kCoreFiles[i].text;
+    if (!file.open() || write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) return failed(path);
+  }
+  if (chdir(root.c_str()) != 0 || syscall(SYS_pivot_root, ".", (root + kHostRoot).c_str()) != 0 || chdir("/") != 0) return failed("pivot_root");
   return {};
 }
 
 Status confine(const Confinement& confinement, const SandboxState& state) {
+  // Namespaces, capabilities and the filter are each thread's own: another thread would keep what this one gives up.
+  if (unshare(CLONE_THREAD) != 0) return internal_error("sandbox: the process has threads already");
   setsid();
   const uid_t owner = !state.own_uids ? 0 : state.user_namespace ? 1 + confinement.slot % kUids : kFirstHostUid + confinement.slot % kUids;
   ENGENHO_RETURN_IF_ERROR(mount_call(confinement, owner));

@@ -35,9 +35,10 @@ struct Confinement {
   std::string tree;
   uint64_t memory_bytes = 0;  // on top of what is mapped already
   uint64_t cpu_seconds = 0;
-  unsigned slot = 0;          // which of the uids
+  unsigned slot = 0;  // which of the uids
 };
-// In the process of one call. Afterwards: no capabilities but that to read what is mounted, no other process's memory, no network, no new processes, a read-only root.
+// In the process of one call. Afterwards: no capabilities but that to read what is mounted, no other process's memory, no network, no new processes, a
+// read-only root.
 Status confine(const Confinement& confinement, const SandboxState& state);
 
 // The seccomp filter: what an interpreter needs to compute and to read files; all else is EPERM.

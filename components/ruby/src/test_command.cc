@@ -103,8 +103,10 @@ void check_expectation(const json::Value& expectation, const json::Value& docume
       if (static_cast<int64_t>(count) != wanted.int_or(-1)) why = "has " + std::to_string(count) + " members, expected " + short_text(wanted);
     } else if (verb == "matches") {
       const RE2 pattern(std::string(wanted.str()), RE2::Quiet);
-      if (!pattern.ok()) why = "cannot be matched: " + pattern.error();
-      else if (!RE2::PartialMatch(found->is_string() ? found->as_string() : json::dump(*found), pattern)) why = "is " + short_text(*found) + ", does not match " + short_text(wanted);
+      if (!pattern.ok())
+        why = "cannot be matched: " + pattern.error();
+      else if (!RE2::PartialMatch(found->is_string() ? found->as_string() : json::dump(*found), pattern))
+        why = "is " + short_text(*found) + ", does not match " + short_text(wanted);
     } else if (verb == "contains") {
       const bool there = found->is_string()   ? found->as_string().find(wanted.str()) != std::string::npos
                          : found->is_object() ? found->get(wanted.str()) != nullptr
@@ -135,8 +137,10 @@ void check_golden(const Suite& suite, const std::string& name, const json::Value
   }
   auto text = read_file(path);
   auto golden = text ? json::parse(*text) : Result<json::Value>(err(text.error()));
-  if (!golden) failures.push_back("golden file " + name + ": " + golden.error().message() + " (--update writes it)");
-  else if (std::string where = difference(*golden, document, name); !where.empty()) failures.push_back(where);
+  if (!golden)
+    failures.push_back("golden file " + name + ": " + golden.error().message() + " (--update writes it)");
+  else if (std::string where = difference(*golden, document, name); !where.empty())
+    failures.push_back(where);
 }
 
 void check_error(const json::Value& wanted, const EvaluationError& error, std::vector<std::string>& failures) {
@@ -146,8 +150,8 @@ void check_error(const json::Value& wanted, const EvaluationError& error, std::v
 }
 
 Status read_case(const Suite& suite, const json::Value& test, CompileRequest& request) {
-  static constexpr std::string_view kKeys[] = {"name", "template", "source", "architecture", "tree", "templateName", "variables",
-                                               "gems", "golden", "resources", "expect", "error"};
+  static constexpr std::string_view kKeys[] = {"name",      "template", "source", "architecture", "tree",   "templateName",
+                                               "variables", "gems",     "golden", "resources",    "expect", "error"};
   for (const auto& [key, value] : test.members()) {
     if (std::find(std::begin(kKeys), std::end(kKeys), key) == std::end(kKeys)) return bad_request("unknown key \"" + key + "\"");
   }
@@ -170,7 +174,8 @@ Status read_case(const Suite& suite, const json::Value& test, CompileRequest& re
   if (const json::Value* gems = test.get("gems")) {
     for (const auto& [name, dir] : gems->members()) {
       auto given = suite.gems.find(name);
-      ENGENHO_ASSIGN_OR_RETURN(std::string real, directory(given != suite.gems.end() ? std::filesystem::absolute(given->second).string() : std::string(dir.str())));
+      ENGENHO_ASSIGN_OR_RETURN(std::string real,
+                               directory(given != suite.gems.end() ? std::filesystem::absolute(given->second).string() : std::string(dir.str())));
       request.gems.push_back({name, std::move(real), ""});
     }
   }
@@ -184,8 +189,10 @@ std::vector<std::string> run_case(const Suite& suite, const json::Value& test, E
   const json::Value* error = test.get("error");
   auto result = evaluator.compile(request);
   if (!result) {
-    if (error != nullptr) check_error(*error, result.error(), failures);
-    else failures.push_back(result.error().to_string());
+    if (error != nullptr)
+      check_error(*error, result.error(), failures);
+    else
+      failures.push_back(result.error().to_string());
     return failures;
   }
   if (error != nullptr) return {"rendered, though it is expected to fail"};

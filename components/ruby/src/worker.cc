@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <vector>
 
@@ -117,12 +118,12 @@ class Zygote {
     int compiled = -1;
     if (!header->get("gems")->items().empty()) {
       compiled = compiled_.use(json::dump(*header->get("gems")), [&](int file) {
-        const long pid = fork_interpreter();
+        const pid_t pid = ruby_.fork();
         if (pid == 0) run_packing(*header, file);
-        return static_cast<pid_t>(pid);
+        return pid;
       });
     }
-    const long pid = fork_interpreter();
+    const pid_t pid = ruby_.fork();
     if (pid == 0) run_call(*header, packet->descriptors, compiled);
     const int status = packet->descriptors[kStatus].get();
     if (pid < 0) {
@@ -130,12 +131,9 @@ class Zygote {
       return true;
     }
     (void)send_packet(status, "started");
-    calls_.push_back({static_cast<pid_t>(pid), Descriptor(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))), std::move(packet->descriptors[kStatus])});
+    calls_.push_back({pid, Descriptor(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))), std::move(packet->descriptors[kStatus])});
     return true;
   }
-
-  // With the interpreter's own fork: it looks after its threads and timers.
-  long fork_interpreter() { return ruby_.evaluate_number("::Process.fork || 0"); }
 
   // In a forked process: what the zygote has open for others. The interpreter's own descriptors must stay.
   void forget_others() {
@@ -158,6 +156,7 @@ class Zygote {
       write_all(kControlDescriptor, json::dump(failure(status.not_found() ? "load" : "unavailable", status.message())));
       _exit(0);
     }
+    ruby_.after_fork();
     if (!gems.empty()) (void)ruby_.evaluate("::Engenho::Compiled.use($engenho_request)", &gems);
     auto answer = ruby_.evaluate("::Engenho::Runner.run($engenho_request)", &request);
     write_all(kControlDescriptor, answer ? *answer : json::dump(failure("template", answer.error().message())));
@@ -173,6 +172,7 @@ class Zygote {
     confinement.slot = kUids - 1;
     confinement.cpu_seconds = 20;
     if (!confine(confinement, state_).ok()) _exit(1);
+    ruby_.after_fork();
     json::Array gems;
     for (const auto& gem : confinement.gems) gems.push_back(json::Object{{"name", gem.name}, {"dir", "/gems/" + gem.name}});
     const std::string request = json::dump(json::Object{{"gems", std::move(gems)}});
@@ -212,7 +212,10 @@ Result<std::string> start(Libruby& ruby, const json::Value& settings, SandboxSta
 
 int worker_main(const std::vector<std::string>&) {
   struct stat info;
-  if (fstat(kControlDescriptor, &info) != 0 || !S_ISSOCK(info.st_mode)) return 2;  // started by hand
+  if (fstat(kControlDescriptor, &info) != 0 || !S_ISSOCK(info.st_mode)) {
+    std::fputs("pangea-eval-worker is not for people: the Ruby evaluator starts it\n", stderr);
+    return 2;
+  }
   // The evaluator reaps its child at once; this process belongs to no one who would have to wait for it.
   if (const pid_t pid = fork(); pid != 0) _exit(pid < 0 ? 1 : 0);
   umask(022);

@@ -139,12 +139,12 @@ Result<std::string> ZygoteClient::start_locked() {
 
   json::Array libraries;
   for (const std::string& directory : options_.library_directories) libraries.emplace_back(directory);
-  const json::Value settings = json::Object{
-      {"libraries", std::move(libraries)},
-      {"idle_ms", static_cast<int64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(options_.idle).count())}};
+  const json::Value settings = json::Object{{"libraries", std::move(libraries)},
+                                            {"idle_ms", static_cast<int64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(options_.idle).count())}};
   Status sent = send_packet(ours.get(), json::dump(settings));
   int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {}  // it forks and ends at once
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }  // it forks and ends at once
   ENGENHO_TRY(sent);
   pollfd wait_for{ours.get(), POLLIN, 0};
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(kStartMilliseconds);
@@ -252,8 +252,8 @@ void ZygoteClient::wait_for_end(int reply, int output, int status, const StopTok
     (void)send_packet(status, "kill");
   };
   while (!ended || reply_open) {
-    pollfd wait_for[4] = {{reply_open ? reply : -1, POLLIN, 0}, {output_open ? output : -1, POLLIN, 0}, {ended ? -1 : status, POLLIN, 0},
-                          {killed ? -1 : wake->get(), POLLIN, 0}};
+    pollfd wait_for[4] = {
+        {reply_open ? reply : -1, POLLIN, 0}, {output_open ? output : -1, POLLIN, 0}, {ended ? -1 : status, POLLIN, 0}, {killed ? -1 : wake->get(), POLLIN, 0}};
     const int ready = poll(wait_for, 4, milliseconds_until(deadline));
     if (ready < 0 && errno != EINTR) break;
     if (ready == 0) {

@@ -39,7 +39,7 @@ class ZygoteClient {
   void wait_for_end(int reply, int output, int status, const StopToken& stop, CallOutcome& outcome, bool& started);
 
   const EvaluatorOptions options_;
-  std::mutex mutex_;             // control_ and version_
+  std::mutex mutex_;  // control_ and version_
   Descriptor control_;
   std::string version_;
   const std::shared_ptr<Places> places_;

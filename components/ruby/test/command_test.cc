@@ -58,10 +58,11 @@ TEST_CASE("test: what is right passes, each wrong expectation is named") {
   INFO(output.out << output.err);
   CHECK(output.exit_code == 1);
   CHECK(contains(output.out, "0 passed, 4 failed"));
-  for (const char* line : {"resource.aws_vpc.main.cidr_block is \"10.0.0.0/16\", expected \"10.0.0.0/8\"", "resource.aws_subnet has 3 members, expected 4",
-                           "does not contain \"s9\"", "does not match \"^x\"", "resource.aws_nat_gateway is not there", "\"near\" is no check",
-                           "resources.aws_vpc: rendered 1, expected 2", "golden/other.json.output.vpc_id.value: rendered \"${aws_vpc.main.id}\", expected \"x\"",
-                           "rendered, though it is expected to fail", "RuntimeError: no", "unknown key \"sauce\""}) {
+  for (const char* line :
+       {"resource.aws_vpc.main.cidr_block is \"10.0.0.0/16\", expected \"10.0.0.0/8\"", "resource.aws_subnet has 3 members, expected 4",
+        "does not contain \"s9\"", "does not match \"^x\"", "resource.aws_nat_gateway is not there", "\"near\" is no check",
+        "resources.aws_vpc: rendered 1, expected 2", "golden/other.json.output.vpc_id.value: rendered \"${aws_vpc.main.id}\", expected \"x\"",
+        "rendered, though it is expected to fail", "RuntimeError: no", "unknown key \"sauce\""}) {
     INFO(line);
     CHECK(contains(output.out, line));
   }

@@ -68,13 +68,16 @@ const Form kForms[] = {
      R"({"data":{"t":{"n":{"x":1}}},"locals":{"a":1,"b":2},"output":{"o":{"sensitive":true,"value":"${local.a}"}},"variable":{"v":{"default":"d","type":"string"}}})"},
     {"names as blocks", "data(:t) { one { x 1 } }; data(:t) { two { y 2 } }; resource(:a) { b { x 1 } }",
      R"({"data":{"t":{"one":{"x":1},"two":{"y":2}}},"resource":{"a":{"b":{"x":1}}}})"},
-    {"references", "vpc = resource(:t_vpc, :main) { x 1 }; resource(:t_subnet, :a) { vpc_id vpc.id; c vpc[:cidr]; d vpc.ref(:e); i vpc[0].id; whole vpc; depends_on [vpc] }",
+    {"references",
+     "vpc = resource(:t_vpc, :main) { x 1 }; resource(:t_subnet, :a) { vpc_id vpc.id; c vpc[:cidr]; d vpc.ref(:e); i vpc[0].id; whole vpc; depends_on [vpc] }",
      R"({"resource":{"t_subnet":{"a":{"c":"${t_vpc.main.cidr}","d":"${t_vpc.main.e}","depends_on":["t_vpc.main"],"i":"${t_vpc.main[0].id}","vpc_id":"${t_vpc.main.id}","whole":"${t_vpc.main}"}},"t_vpc":{"main":{"x":1}}}})"},
     {"a data source's reference", "ami = data(:t_ami, :u) { x 1 }; output(:o) { value \"#{ami.id}/x\" }",
      R"({"data":{"t_ami":{"u":{"x":1}}},"output":{"o":{"value":"${data.t_ami.u.id}/x"}}})"},
-    {"a typed function", "n = null_resource(:n, { triggers: { a: 1 }, lifecycle: { prevent_destroy: true }, depends_on: ['t_x.y'], count: 2 }); output(:o) { value n.id }",
+    {"a typed function",
+     "n = null_resource(:n, { triggers: { a: 1 }, lifecycle: { prevent_destroy: true }, depends_on: ['t_x.y'], count: 2 }); output(:o) { value n.id }",
      R"({"output":{"o":{"value":"${null_resource.n.id}"}},"resource":{"null_resource":{"n":{"count":2,"depends_on":["t_x.y"],"lifecycle":{"prevent_destroy":true},"triggers":{"a":1}}}}})"},
-    {"a typed function with a block", "random_password(:p) { length 12; special false }", R"({"resource":{"random_password":{"p":{"length":12,"special":false}}}})"},
+    {"a typed function with a block", "random_password(:p) { length 12; special false }",
+     R"({"resource":{"random_password":{"p":{"length":12,"special":false}}}})"},
     {"a typed function without attributes", "null_resource :n", R"({"resource":{"null_resource":{"n":{}}}})"},
     {"an unknown attribute", "null_resource :n, trigger: {}", nullptr, Failure::kArgument, "unknown attributes [:trigger]; valid are [:triggers]"},
     {"a missing attribute", "random_password :p, special: true", nullptr, Failure::kArgument, "missing required attributes [:length]"},
@@ -82,11 +85,19 @@ const Form kForms[] = {
     {"a reference has any type", "random_password :p, length: '${var.n}'", R"({"resource":{"random_password":{"p":{"length":"${var.n}"}}}})"},
     {"a data function", "data_local_file(:f, filename: 'x')", R"({"data":{"local_file":{"f":{"filename":"x"}}}})"},
     {"a definition in the template",
-     "m = Module.new { include Pangea::Resources::ResourceBuilder; define_resource :t_x, required: { a: :string, l: [:number] }, outputs: { name: :a } }; extend m; "
+     "m = Module.new { include Pangea::Resources::ResourceBuilder; define_resource :t_x, required: { a: :string, l: [:number] }, outputs: { name: :a } }; "
+     "extend m; "
      "r = t_x(:n, a: 's', l: [1]); output(:o) { value r.name }",
      R"({"output":{"o":{"value":"${t_x.n.a}"}},"resource":{"t_x":{"n":{"a":"s","l":[1]}}}})"},
     {"a value that is none", "resource(:a, :b) { x Object }", nullptr, Failure::kArgument, "resource.a.b.x: Class is no value"},
     {"not a number", "resource(:a, :b) { x Float::NAN }", nullptr, Failure::kArgument, "NaN is no JSON number"},
+    {"helpers", "output(:o) { value [ref(:t_x, :n, :id), data_ref(:t_y, :m, :id), var(:v), local(:l)] }",
+     R"({"output":{"o":{"value":["${t_x.n.id}","${data.t_y.m.id}","${var.v}","${local.l}"]}}})"},
+    {"fields named like helpers", "resource(:a, :b) { ref 'main'; var({ x: 1 }); local [1] }",
+     R"({"resource":{"a":{"b":{"local":[1],"ref":"main","var":{"x":1}}}}})"},
+    {"outputs in categories",
+     "suppress_display_outputs!; data_output(:a) { value 1 }; display_output(:b) { value 2 }; pangea_output(:c, category: :data) { value 3 }",
+     R"({"output":{"a":{"value":1},"c":{"value":3}}})"},
     {"jsonencode", "output(:o) { value jsonencode({ a: :b }) }", R"({"output":{"o":{"value":"{\"a\":\"b\"}"}}})"},
 };
 
@@ -134,7 +145,8 @@ template :hello do
     triggers({ who: $pangea_variables["who"] })
   end
 end
-)", {{"who", "world"}});
+)",
+                        {{"who", "world"}});
   INFO(show(result));
   REQUIRE(result);
   CHECK(json::dump(result->config) ==
@@ -159,8 +171,9 @@ TEST_CASE("providers that are used are required") {
   end)");
   INFO(show(result));
   REQUIRE(result);
-  CHECK(json::dump(*result->config.at({"terraform", "required_providers"})) ==
-        R"({"aws":{"source":"mine/aws"},"edge":{"source":"hashicorp/edge"},"github":{"source":"integrations/github"},"hcloud":{"source":"hetznercloud/hcloud"}})");
+  CHECK(
+      json::dump(*result->config.at({"terraform", "required_providers"})) ==
+      R"({"aws":{"source":"mine/aws"},"edge":{"source":"hashicorp/edge"},"github":{"source":"integrations/github"},"hcloud":{"source":"hetznercloud/hcloud"}})");
 }
 
 TEST_CASE("two templates in one file") {

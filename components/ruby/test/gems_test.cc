@@ -9,25 +9,27 @@ namespace {
 
 // A small provider gem in the shape of the public ones.
 void write_gem(const Folder& folder, const std::string& version) {
-  folder.write("gizmo.gemspec",
-               "Gem::Specification.new do |s|\n  s.name = 'gizmo'\n  s.version = '" + version +
-                   "'\n  s.summary = 'gizmos'\n  s.authors = ['x']\n  s.files = `git ls-files`.split + IO.popen(%w[git ls-files -z], chdir: __dir__, &:readlines)\n  s.required_ruby_version = '>= 3.0'\n  s.add_dependency 'dry-types', '~> 1.7'\nend\n");
-  folder.write("lib/gizmo.rb",
-               "require 'pangea-core'\nmodule Gizmo; VERSION = '" + version + "'; end\nmodule Pangea; module Resources; module Gizmo; end; end; end\n"
-               "require_relative 'pangea/resources/gizmo_thing/resource'\nrequire_relative 'pangea/resources/gizmo_broken/resource'\n");
+  folder.write("gizmo.gemspec", "Gem::Specification.new do |s|\n  s.name = 'gizmo'\n  s.version = '" + version +
+                                    "'\n  s.summary = 'gizmos'\n  s.authors = ['x']\n  s.files = `git ls-files`.split + IO.popen(%w[git ls-files -z], chdir: "
+                                    "__dir__, &:readlines)\n  s.required_ruby_version = '>= 3.0'\n  s.add_dependency 'dry-types', '~> 1.7'\nend\n");
+  folder.write("lib/gizmo.rb", "require 'pangea-core'\nmodule Gizmo; VERSION = '" + version +
+                                   "'; end\nmodule Pangea; module Resources; module Gizmo; end; end; end\n"
+                                   "require_relative 'pangea/resources/gizmo_thing/resource'\nrequire_relative 'pangea/resources/gizmo_broken/resource'\n");
   folder.write("lib/pangea/resources/gizmo_thing/resource.rb",
                "require 'pangea/resources/base'\nmodule Pangea::Resources\n  module GizmoThing\n    include Pangea::Resources::ResourceBuilder\n"
                "    define_resource :gizmo_thing, required: { size: :number }, optional: { version: :string }, outputs: { id: :id }\n  end\n"
                "  module Gizmo\n    include GizmoThing\n  end\nend\nPangea::ResourceRegistry.register_module(Pangea::Resources::Gizmo)\n");
   folder.write("lib/pangea/resources/gizmo_broken/resource.rb", "raise 'only what is used may be loaded'\n");
-  folder.write("lib/pangea/architectures.rb",
-               "module Pangea\n  module Architectures\n    module Gizmo\n      module Pair\n        PROFILES = { dev: { size: 1 }, production: { size: 9 } }.freeze\n"
-               "        def self.build(synth, inputs)\n"
-               "          same = [inputs['size'], inputs.fetch(:size), inputs.dig('size'), inputs.key?('size') && inputs[:size]].uniq\n"
-               "          raise \"not the same: #{same}\" unless same.size == 1 && keywords(**inputs)\n"
-               "          one = synth.gizmo_thing(:one, { size: inputs[:size], version: ::Gizmo::VERSION })\n"
-               "          synth.output(:one) { synth.value one.id }\n          { one: one }\n        end\n        def self.keywords(size:, **rest) = size\n      end\n    end\n  end\nend\n"
-               "Pangea.architecture('gizmo::single::dev') { |inputs| gizmo_thing(:single, { size: inputs.fetch('size') }) }\n");
+  folder.write(
+      "lib/pangea/architectures.rb",
+      "module Pangea\n  module Architectures\n    module Gizmo\n      module Pair\n        PROFILES = { dev: { size: 1 }, production: { size: 9 } }.freeze\n"
+      "        def self.build(synth, inputs)\n"
+      "          same = [inputs['size'], inputs.fetch(:size), inputs.dig('size'), inputs.key?('size') && inputs[:size]].uniq\n"
+      "          raise \"not the same: #{same}\" unless same.size == 1 && keywords(**inputs)\n"
+      "          one = synth.gizmo_thing(:one, { size: inputs[:size], version: ::Gizmo::VERSION })\n"
+      "          synth.output(:one) { synth.value one.id }\n          { one: one }\n        end\n        def self.keywords(size:, **rest) = size\n      end\n  "
+      "  end\n  end\nend\n"
+      "Pangea.architecture('gizmo::single::dev') { |inputs| gizmo_thing(:single, { size: inputs.fetch('size') }) }\n");
   folder.write("templates/gizmo/trio.rb", "template(:dev) { 3.times { |i| gizmo_thing(:\"t#{i}\", { size: i }) } }\n");
   folder.write("pangea-gem.yaml", "architectures:\n  gizmo::indexed::dev: {file: other/x.rb, template: x}\n  gizmo::outside::dev: {file: ../../etc/passwd}\n");
   folder.write("other/x.rb", "template(:x) { gizmo_thing(:indexed, { size: 5 }) }\ntemplate(:y) { }\n");
@@ -77,6 +79,36 @@ TEST_CASE("two versions of one gem at the same time") {
   for (size_t i = 0; i < answers.size(); ++i) {
     CHECK(answers[i] == std::string(R"({"gizmo_thing":{"one":{"size":1,"version":")") + (i % 2 ? "2.0.0" : "1.0.0") + "\"}}}");
   }
+}
+
+TEST_CASE("a gem that requires a provider gem does not load all of it") {
+  Folder provider, architectures, empty;
+  write_gem(provider, "1.0.0");
+  architectures.write("lib/pangea-houses.rb",
+                      "require 'gizmo'\nmodule Pangea; module Architectures; module House\n  def self.build(synth, inputs)\n"
+                      "    synth.gizmo_thing(:door, { size: inputs[:size] })\n  end\nend; end; end\n");
+  CompileRequest request;
+  request.template_name = "Pangea::Architectures::House";
+  request.variables = {{"size", 8}};
+  request.gems = {{"pangea-houses", architectures.path(), ""}, {"gizmo", provider.path(), ""}};
+  auto result = shared_evaluator().compile(request);
+  INFO(show(result));
+  REQUIRE(result);
+  CHECK(json::dump(*result->config.get("resource")) == R"({"gizmo_thing":{"door":{"size":8}}})");
+
+  request.gems = {{"pangea-houses", architectures.path(), ""}};
+  result = shared_evaluator().compile(request);
+  REQUIRE_FALSE(result);
+  CHECK(result.error().kind == Failure::kLoad);
+  CHECK(contains(result.error().message, "cannot load such file -- gizmo"));
+
+  auto classes = shared_evaluator().list_classes({{"empty", empty.path(), ""}}, {"Pangea::Architectures::House"});
+  REQUIRE(classes);
+  CHECK(classes->architectures.empty());
+  CHECK(classes->missing == std::vector<std::string>{"Pangea::Architectures::House"});
+  auto info = shared_evaluator().inspect({"empty", empty.path(), ""});
+  REQUIRE_FALSE(info);
+  CHECK(info.error().message == "empty has no .gemspec");
 }
 
 TEST_CASE("compiled files of gems are used, and a changed file is not") {
@@ -185,8 +217,9 @@ TEST_CASE("classes, smoke and inspection") {
 }
 
 TEST_CASE("variables are seen and do not leak") {
-  auto result = compile("template(:t) { output(:o) { value [$pangea_variables['Name'], $pangea_inputs['Name'], ENV['Name'], ENV['n'], ENV['l'], ENV['NAME']] } }",
-                        {{"Name", "x"}, {"n", 3}, {"l", json::Array{1, 2}}});
+  auto result =
+      compile("template(:t) { output(:o) { value [$pangea_variables['Name'], $pangea_inputs['Name'], ENV['Name'], ENV['n'], ENV['l'], ENV['NAME']] } }",
+              {{"Name", "x"}, {"n", 3}, {"l", json::Array{1, 2}}});
   INFO(show(result));
   REQUIRE(result);
   CHECK(json::dump(result->config) == R"({"output":{"o":{"value":["x","x","x","3","[1,2]",null]}}})");

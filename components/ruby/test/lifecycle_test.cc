@@ -27,6 +27,19 @@ size_t processes_of(const std::filesystem::path& program) {
   return count;
 }
 
+// The zygote: process 1 of a pid namespace.
+pid_t first_of_its_namespace(const std::filesystem::path& program) {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    std::error_code code;
+    if (std::filesystem::read_symlink(entry.path() / "exe", code) != program) continue;
+    std::ifstream status(entry.path() / "status");
+    for (std::string line; std::getline(status, line);) {
+      if (line.starts_with("NSpid:") && line.ends_with("\t1")) return std::stoi(entry.path().filename().string());
+    }
+  }
+  return -1;
+}
+
 bool eventually(const std::function<bool()>& condition) {
   for (int i = 0; i < 400; ++i) {
     if (condition()) return true;
@@ -81,6 +94,30 @@ TEST_CASE("a killed host leaves nothing behind") {
   CHECK(eventually([&] { return processes_of(tool.program) == 4; }));
   process->signal(SIGKILL);
   CHECK(eventually([&] { return processes_of(tool.program) == 0; }));
+}
+
+TEST_CASE("a zygote that dies or hangs in the middle of a call") {
+  OwnTool tool;
+  EvaluatorOptions options = test_options(std::chrono::seconds(2));
+  options.worker = {tool.program.string(), "pangea-eval-worker"};
+  Evaluator evaluator(options);
+  CompileRequest good, slow;
+  good.source = "template(:t) { output(:o) { value 1 } }";
+  slow.source = "template(:t) { sleep 60 }";
+  for (const int signal : {SIGKILL, SIGSTOP}) {
+    CHECK(evaluator.compile(good));
+    Evaluated<CompileResult> result;
+    std::thread call([&] { result = evaluator.compile(slow); });
+    CHECK(eventually([&] { return processes_of(tool.program) == 3; }));
+    const pid_t zygote = first_of_its_namespace(tool.program);
+    CHECK(zygote > 0);
+    if (zygote > 0) kill(zygote, signal);
+    call.join();
+    REQUIRE_FALSE(result);
+    CHECK(failure_name(result.error().kind) == (signal == SIGKILL ? "EvaluatorCrashed" : "EvaluationTimeout"));
+    CHECK(evaluator.compile(good));
+    CHECK(eventually([&] { return processes_of(tool.program) == 2; }));  // the old ones are gone
+  }
 }
 
 TEST_CASE("calls at once: bounded, and nothing is left open") {

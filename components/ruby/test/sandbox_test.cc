@@ -52,7 +52,8 @@ const Attack kAttacks[] = {
     {"endless output", "template(:t) { loop { $stdout.write('x' * 65536); $stderr.write('y' * 65536) } }", Failure::kTimeout, "did not end"},
     {"threads without end", "template(:t) { loop { Thread.new { sleep } } }", Failure::kTemplate, "can't create Thread"},
     {"an unlimited limit", "template(:t) { Process.setrlimit(:AS, Process::RLIM_INFINITY) }", Failure::kForbidden, "sandbox"},
-    {"another user", "template(:t) { Process::Sys.setuid(0); output(:o) { value Process.uid } ; raise 'became root' if Process.uid == 0 && File.writable?('/usr') }",
+    {"another user",
+     "template(:t) { Process::Sys.setuid(0); output(:o) { value Process.uid } ; raise 'became root' if Process.uid == 0 && File.writable?('/usr') }",
      Failure::kForbidden, "sandbox"},
     {"a chroot", "template(:t) { Dir.chroot('/scratch') }", Failure::kForbidden, "sandbox"},
     {"a device", "template(:t) { File.mkfifo('/scratch/f') }", Failure::kForbidden, "sandbox"},
@@ -142,7 +143,8 @@ TEST_CASE("without privileges") {
     }
   }
   EvaluatorOptions options = short_options();
-  options.worker = {"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all", RUBY_TOOL, "pangea-eval-worker"};
+  options.worker = {"/usr/bin/setpriv",    "--reuid=65534",   "--regid=65534", "--clear-groups",
+                    "--bounding-set=-all", "--inh-caps=-all", RUBY_TOOL,       "pangea-eval-worker"};
   Evaluator evaluator(options);
   check_unharmed(evaluator);
   for (const Attack& attack : kAttacks) {
@@ -191,7 +193,8 @@ TEST_CASE("cancelling") {
 
 TEST_CASE("no libruby") {
   EvaluatorOptions options = short_options();
-  options.library_directories = {"/nonexistent"};
+  Folder empty;
+  options.library_directories = {empty.path()};
   Evaluator evaluator(options);
   CompileRequest request;
   request.source = "template(:t) { }";
@@ -203,6 +206,8 @@ TEST_CASE("no libruby") {
 }
 
 TEST_CASE("requests that make no sense") {
+  Folder folder;
+  const std::string absent = folder.path() + "/absent";
   CompileRequest request;
   auto failure = [&] {
     auto result = shared_evaluator().compile(request);
@@ -215,13 +220,13 @@ TEST_CASE("requests that make no sense") {
   request.path = "../x.rb";
   CHECK(failure() == Failure::kRequest);
   request.path = "x.rb";
-  request.tree = "/nonexistent";
+  request.tree = absent;
   CHECK(failure() == Failure::kLoad);
   request = {};
   request.source = "template(:t) { }";
   request.gems = {{"../x", "/tmp", ""}};
   CHECK(failure() == Failure::kRequest);
-  request.gems = {{"x", "/nonexistent", ""}};
+  request.gems = {{"x", absent, ""}};
   CHECK(failure() == Failure::kLoad);
 }
 

@@ -37,7 +37,9 @@ inline std::string show(const Evaluated<CompileResult>& result) {
   return result ? json::dump(result->config) : result.error().to_string() + "\n" + result.error().output;
 }
 
-inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+inline bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 // A directory with files, removed with it.
 class Folder {

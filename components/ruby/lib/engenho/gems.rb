@@ -61,7 +61,8 @@ module Engenho
         require 'terraform-synthesizer'
         require 'pangea-core'
         TerraformSynthesizer.prepend(Recorder) unless TerraformSynthesizer.include?(Recorder)
-        all.each { |g| load(g) }
+        # Providers first: another gem's `require` of one must find it there, with its resources still to come.
+        all.partition { |g| File.directory?("#{g.dir}/lib/pangea/resources") }.flatten.each { |g| load(g) }
       end
 
       def function?(name)
@@ -108,7 +109,9 @@ module Engenho
       def builtin(name, synthesizer)
         return false unless Builtin.method_defined?(name)
 
-        synthesizer.extend(Builtin)
+        # This one alone: others of its functions may be a gem's.
+        function = Builtin.instance_method(name)
+        synthesizer.extend(Module.new { define_method(name, function) })
         true
       end
 

@@ -56,6 +56,27 @@ module Engenho
       @engenho_warnings ||= []
     end
 
+    # Functions for templates. Helpers may be named like arguments (cidr_block, ref, availability_zones): inside a block, a call that does not fit the
+    # helper is a field.
+    def engenho_extend(mod)
+      extend(mod)
+      helpers = mod.instance_methods.map { |name| mod.instance_method(name) }.reject { |m| m.owner.respond_to?(:define_resource) || m.name.end_with?('=', '?', '!') }
+      guards = Module.new do
+        helpers.each do |helper|
+          required = helper.arity.negative? ? -helper.arity - 1 : helper.arity
+          define_method(helper.name) do |*args, **options, &block|
+            fits = args.size >= required && (args.size != 1 || args[0].is_a?(String) || args[0].is_a?(Symbol))
+            if engenho_inside? && !fits && !(args.empty? && options.empty? && block.nil?)
+              engenho_field(helper.name, options.empty? ? args : args + [options], block)
+            else
+              super(*args, **options, &block)
+            end
+          end
+        end
+      end
+      singleton_class.prepend(guards)
+    end
+
     # Attributes of a typed function in block form: what the block records, as a Hash.
     def engenho_collect(path, &block)
       hash = {}

@@ -89,7 +89,10 @@ module Engenho
     end
 
     def extend_with_functions(synthesizer)
-      Pangea::ResourceRegistry.registered_modules.each { |m| synthesizer.extend(m) }
+      modules = Pangea::ResourceRegistry.registered_modules.dup
+      modules << Pangea::Resources::Helpers if defined?(Pangea::Resources::Helpers)
+      modules << Pangea::Outputs if defined?(Pangea::Outputs)
+      modules.uniq.each { |m| synthesizer.engenho_extend(m) }
     end
 
     def classes(request)

@@ -16,9 +16,9 @@ namespace engenho::ruby {
 
 // A gem's tree (a clone at one commit), read only for the template. Two calls may use two versions of one gem at the same time.
 struct GemTree {
-  std::string name;     // "pangea-aws": [A-Za-z0-9._-], also what is required ("pangea-aws", else "pangea/aws")
-  std::string dir;      // absolute path on this machine; dir/lib goes on the load path, dir/vendor/bundle's pure-Ruby gems after all of them
-  std::string commit;   // for messages; may be empty
+  std::string name;    // "pangea-aws": [A-Za-z0-9._-], also what is required ("pangea-aws", else "pangea/aws")
+  std::string dir;     // absolute path on this machine; dir/lib goes on the load path, dir/vendor/bundle's pure-Ruby gems after all of them
+  std::string commit;  // for messages; may be empty
 };
 
 struct CompileRequest {
@@ -58,9 +58,9 @@ std::string_view failure_name(Failure failure);  // "SyntaxError", "EvaluatorUna
 
 struct EvaluationError {
   Failure kind = Failure::kTemplate;
-  std::string error_class;             // Ruby's, "Dry::Types::ConstraintError"; may be empty
+  std::string error_class;  // Ruby's, "Dry::Types::ConstraintError"; may be empty
   std::string message;
-  std::string file;                    // relative to the source root: "template.rb", "main.rb", "pangea-aws/lib/x.rb"; may be empty
+  std::string file;  // relative to the source root: "template.rb", "main.rb", "pangea-aws/lib/x.rb"; may be empty
   int line = 0;
   std::vector<std::string> backtrace;  // at most 20, relative as well
   std::string output;                  // the last 8 KiB of what it wrote to stdout and stderr
@@ -70,7 +70,7 @@ template <typename T>
 using Evaluated = std::expected<T, EvaluationError>;
 
 struct LoadedClasses {
-  std::vector<std::string> architectures;  // classes and modules below Pangea::Architectures, and names of registered architectures
+  std::vector<std::string> architectures;     // classes and modules below Pangea::Architectures, and names of registered architectures
   std::vector<std::string> present, missing;  // of `expected`
 };
 
@@ -78,24 +78,24 @@ struct LoadedClasses {
 struct SmokeRequest {
   std::vector<GemTree> gems;
   std::string target;
-  json::Object inputs;       // keys written ":name" or ":name:" count as name
+  json::Object inputs;  // keys written ":name" or ":name:" count as name
 };
 
 struct GemInfo {
-  std::string name, version;             // of the gemspec
-  std::string required_ruby_version;     // ">= 3.3.0"; informational
+  std::string name, version;          // of the gemspec
+  std::string required_ruby_version;  // ">= 3.3.0"; informational
   std::string summary;
-  std::vector<std::string> dependencies; // "dry-types ~> 1.7"
+  std::vector<std::string> dependencies;  // "dry-types ~> 1.7"
 };
 
 struct EvaluatorOptions {
   std::vector<std::string> worker = {"/proc/self/exe", "pangea-eval-worker"};  // a program that calls worker_main()
-  size_t max_concurrent = 4;                          // further calls wait
-  Duration deadline = std::chrono::seconds(30);       // of one call, from the fork to the answer
-  Duration idle = std::chrono::seconds(60);           // then the child ends
-  uint64_t memory_bytes = 1ull << 30;                 // address space of one call beyond what the zygote has
-  size_t output_bytes = 16u << 20;                    // of the result
-  std::vector<std::string> library_directories;       // where libruby is looked for; empty: the system's
+  size_t max_concurrent = 4;                                                   // further calls wait
+  Duration deadline = std::chrono::seconds(30);                                // of one call, from the fork to the answer
+  Duration idle = std::chrono::seconds(60);                                    // then the child ends
+  uint64_t memory_bytes = 1ull << 30;                                          // address space of one call beyond what the zygote has
+  size_t output_bytes = 16u << 20;                                             // of the result
+  std::vector<std::string> library_directories;                                // where libruby is looked for; empty: the system's
 };
 
 // Thread-safe. Construction costs nothing.
