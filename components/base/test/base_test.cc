@@ -137,6 +137,8 @@ TEST_CASE("clock: RFC 3339 both ways", "[clock]") {
   }
   CHECK(format_rfc3339(*parse_rfc3339("2026-01-01T01:00:00+02:00")) == "2025-12-31T23:00:00Z");
   CHECK(format_rfc3339_micro(*parse_rfc3339("2026-01-01T00:00:00.123456789Z")) == "2026-01-01T00:00:00.123456Z");
+  CHECK(*parse_rfc3339("2999-01-01T00:00:00Z") > *parse_rfc3339("2200-01-01T00:00:00Z"));   // beyond what nanoseconds count
+  CHECK(*parse_rfc3339("0001-01-01T00:00:00Z") < *parse_rfc3339("1700-01-01T00:00:00Z"));
   CHECK_FALSE(parse_rfc3339("2026-02-30T00:00:00Z"));
   CHECK_FALSE(parse_rfc3339("2026-01-01"));
 }
