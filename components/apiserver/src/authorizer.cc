@@ -216,7 +216,7 @@ bool Authorizer::has_role(std::string_view role_kind, std::string_view role_name
 
 // What a kubelet may do beyond its role: objects that its own pods refer to. The rest of its rights are the role system:node's.
 Decision Authorizer::authorize_node(const Attributes& a) {
-  const std::string_view node = a.user->name.substr(kNodePrefix.size());
+  const std::string_view node = std::string_view(a.user->name).substr(kNodePrefix.size());
   Decision yes{true, ""};
   if (!a.is_resource) return {};
   auto read_only = [&] { return a.verb == "get" || a.verb == "list" || a.verb == "watch"; };

@@ -182,7 +182,7 @@ BuiltinProvider terraform_provider() {
   BuiltinResource r;
   r.schema.block = block({attribute("input", Type(), "o"), attribute("output", Type(), "c"), attribute("triggers_replace", Type(), "o"), attribute("id", Type::string(), "c")});
   r.plan = [](const Value& prior, Value& planned, std::vector<Path>& replace) {
-    const Value& input = planned.get("input");
+    const Value input = planned.get("input");   // not a reference: the planned value is replaced below
     const bool triggered = prior.holds() && !prior.get("triggers_replace").equals(planned.get("triggers_replace"));
     if (triggered) replace.push_back({{std::string("triggers_replace")}});
     if (!prior.holds() || triggered) planned = planned.with("id", Value::unknown(Type::string()));

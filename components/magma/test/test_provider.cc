@@ -130,7 +130,8 @@ void handle(const pb::UpgradeResourceState::Request& in, pb::UpgradeResourceStat
   auto parsed = json::parse(in.raw_state().json());
   // Version 0 called it "title".
   if (in.version() == 0) {
-    (*parsed)["name"] = *parsed->get("title");
+    json::Value title = *parsed->get("title");   // a copy: adding a member moves the others
+    (*parsed)["name"] = std::move(title);
     parsed->as_object().erase("title");
   }
   auto value = from_json(*parsed, thing_block().type());
