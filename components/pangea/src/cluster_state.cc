@@ -21,17 +21,22 @@ constexpr int kAttempts = 6;
 constexpr size_t kSegmentLines = 200;
 constexpr size_t kMaxState = size_t{1} << 30;
 
-Status lost_lock() { return Status(409, reason::kConflict, "the state's lock is not held, or was taken by another since"); }
+Status lost_lock() {
+  return Status(409, reason::kConflict, "the state's lock is not held, or was taken by another since");
+}
 
 Status stale(const std::optional<StoredVersion>& found, uint64_t serial, const std::string& lineage) {
   const StateVersion now = found ? found->info : StateVersion{};
   return Status(409, reason::kConflict,
                 now.lineage != lineage ? "the stored state has another lineage: it is of another history than the one expected"
-                                       : "the stored state has serial " + std::to_string(now.serial) + " where " + std::to_string(serial) + " was expected: it was changed meanwhile");
+                                       : "the stored state has serial " + std::to_string(now.serial) + " where " + std::to_string(serial) +
+                                             " was expected: it was changed meanwhile");
 }
 
 // A write may have been done although its answer was lost.
-bool maybe_done(const Status& s) { return s.conflict() || s.code() >= 500; }
+bool maybe_done(const Status& s) {
+  return s.conflict() || s.code() >= 500;
+}
 
 struct Identity {
   uint64_t serial = 0;
@@ -49,17 +54,18 @@ Result<Identity> identity_of(const std::string& document) {
 }  // namespace
 
 struct ClusterState::Impl {
-  Impl(std::shared_ptr<client::Client> c, StateName n, ClusterStateOptions o) : client(std::move(c)), name(std::move(n)), key(name.key()), options(o), lease(client, name, options) {}
+  Impl(std::shared_ptr<client::Client> c, StateName n, ClusterStateOptions o)
+      : client(std::move(c)), name(std::move(n)), key(name.key()), options(o), lease(client, name, options) {}
 
   const std::shared_ptr<client::Client> client;
   const StateName name;
   const std::string key;
   const ClusterStateOptions options;
   StateLease lease;
-  std::mutex mutex;                   // guards what follows: one change at a time
-  std::optional<Head> seen;           // as last read or written under a lock; may be out of date, which its resourceVersion tells
-  std::optional<Secret> segment;      // the cursor's last one
-  uint64_t released = 0;              // the newest token that was given back here
+  std::mutex mutex;               // guards what follows: one change at a time
+  std::optional<Head> seen;       // as last read or written under a lock; may be out of date, which its resourceVersion tells
+  std::optional<Secret> segment;  // the cursor's last one
+  uint64_t released = 0;          // the newest token that was given back here
 
   Result<std::optional<Head>> get_head() {
     auto found = client->get<Secret>(kSystemNamespace, head_name(key));
@@ -124,7 +130,7 @@ struct ClusterState::Impl {
 
   void drop_pieces(const std::vector<std::string>& names, const Head& head) {
     for (const std::string& piece : names) {
-      if (!head.refers_to(piece)) (void)client->remove<Secret>(kSystemNamespace, piece);   // what stays is collected later
+      if (!head.refers_to(piece)) (void)client->remove<Secret>(kSystemNamespace, piece);  // what stays is collected later
     }
   }
 
@@ -219,7 +225,7 @@ struct ClusterState::Impl {
           continue;
         }
         head = std::move(*again);
-        if (head && head->fence == token && head->lock_id == info.id) {   // done, and the answer was lost
+        if (head && head->fence == token && head->lock_id == info.id) {  // done, and the answer was lost
           seen = head;
           return {};
         }
@@ -420,7 +426,7 @@ Status ClusterState::rollback(int64_t version, const std::string& who) {
     ENGENHO_ASSIGN_OR_RETURN(json::Value document, json::parse(old));
     document["serial"] = static_cast<int64_t>(std::max(now.serial, identity_of(old).value_or(Identity{}).serial) + 1);
     if (now.current) document["lineage"] = now.lineage;
-    document.as_object().erase("magma_applying");   // whatever was being applied then is not going on
+    document.as_object().erase("magma_applying");  // whatever was being applied then is not going on
     return write(json::dump_pretty(document) + "\n", now.serial, now.lineage, token);
   };
   const Status status = work();
@@ -464,11 +470,13 @@ Status ClusterState::purge(const std::string& who) {
   impl_->released = token;
   (void)impl_->lease.release();
   if (!status.ok()) return status;
-  impl_->released = 0;   // with the Lease the count of tokens begins anew
+  impl_->released = 0;  // with the Lease the count of tokens begins anew
   return impl_->lease.remove();
 }
 
-Result<std::optional<StateLock>> ClusterState::holder() { return impl_->lease.holder(); }
+Result<std::optional<StateLock>> ClusterState::holder() {
+  return impl_->lease.holder();
+}
 
 Result<uint64_t> ClusterState::token_of(const std::string& lock_id) {
   ENGENHO_ASSIGN(const std::optional<StateLock> lock, holder());
@@ -492,13 +500,15 @@ Status ClusterState::force_unlock(const std::string& lock_id) {
   return lost_lock();
 }
 
-StopToken ClusterState::lost() const { return impl_->lease.lost(); }
+StopToken ClusterState::lost() const {
+  return impl_->lease.lost();
+}
 
 Result<int> collect_state_orphans(client::Client& client) {
   client::ListOptions all;
   all.namespace_name = kSystemNamespace;
   all.label_selector = std::string(kPartLabel);
-  ENGENHO_ASSIGN(const auto found, client.list<Secret>(all));   // one point in time
+  ENGENHO_ASSIGN(const auto found, client.list<Secret>(all));  // one point in time
   std::map<std::string, Head> heads;
   auto label = [](const Secret& s, const char* name) {
     auto at = s.metadata.labels.find(name);
@@ -524,8 +534,10 @@ Result<int> collect_state_orphans(client::Client& client) {
     }
     if (!orphan) continue;
     const Status gone = client.remove<Secret>(kSystemNamespace, s.metadata.name);
-    if (gone.ok()) ++removed;
-    else if (!gone.not_found()) return err(gone);
+    if (gone.ok())
+      ++removed;
+    else if (!gone.not_found())
+      return err(gone);
   }
   return removed;
 }

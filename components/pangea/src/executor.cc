@@ -64,10 +64,14 @@ Result<SavedPlan> SavedPlan::parse(std::string_view bytes) {
 
 std::string_view outcome_name(Outcome::Result result) {
   switch (result) {
-    case Outcome::Result::kDone: return "done";
-    case Outcome::Result::kFailed: return "failed";
-    case Outcome::Result::kSkipped: return "skipped";
-    case Outcome::Result::kInterrupted: return "interrupted";
+    case Outcome::Result::kDone:
+      return "done";
+    case Outcome::Result::kFailed:
+      return "failed";
+    case Outcome::Result::kSkipped:
+      return "skipped";
+    case Outcome::Result::kInterrupted:
+      return "interrupted";
   }
   return "";
 }
@@ -78,14 +82,17 @@ Status Applied::status() const {
   return failure.kind == FailureKind::kUnclassified ? bad_request(text) : failure_status(failure.kind, text);
 }
 
-std::vector<std::string> executor_names() { return {"magma", "terraform", "tofu"}; }
+std::vector<std::string> executor_names() {
+  return {"magma", "terraform", "tofu"};
+}
 
 Result<std::unique_ptr<Executor>> make_executor(const std::string& name, const ExecutorOptions& options) {
   const std::string lower = to_lower(name);
   if (lower == "magma") return make_magma_executor(options);
   if (lower == "tofu" || lower == "terraform") return make_tofu_executor(lower, options);
   const std::string near = nearest(lower, executor_names());
-  return err(bad_request("unknown executor \"" + name + "\"; known are " + join(executor_names(), ", ") + (near.empty() ? "" : ". Did you mean " + near + "?")));
+  return err(
+      bad_request("unknown executor \"" + name + "\"; known are " + join(executor_names(), ", ") + (near.empty() ? "" : ". Did you mean " + near + "?")));
 }
 
 }  // namespace engenho::pangea

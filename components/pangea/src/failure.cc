@@ -16,7 +16,7 @@ struct Kind {
   FailureKind kind;
   const char* name;
   FailureClass klass;
-  const char* pattern;   // RE2, without case; empty: never by text
+  const char* pattern;  // RE2, without case; empty: never by text
 };
 
 // In the order in which they are tested.
@@ -26,7 +26,8 @@ constexpr Kind kKinds[] = {
      R"(saved plan is stale|plan is stale|plan file can no longer be applied|does not match the (current )?state serial|planned for a different (workspace|backend))"},
     {FailureKind::kEmptyWorkspace, "EmptyWorkspace", FailureClass::kAbsolute,
      R"(no configuration files|directory contains no .*configuration|module directory .* does not exist|backend initialization required|initialization required|please run \"?(terraform|tofu) init|required plugins are not installed|inconsistent dependency lock file|no such saved plan|failed to load .* as a plan file)"},
-    {FailureKind::kStateLocked, "StateLocked", FailureClass::kDecaying, R"(error acquiring the state lock|state (blob )?is (already )?locked|state is locked|lock is held by)"},
+    {FailureKind::kStateLocked, "StateLocked", FailureClass::kDecaying,
+     R"(error acquiring the state lock|state (blob )?is (already )?locked|state is locked|lock is held by)"},
     {FailureKind::kRateLimited, "RateLimited", FailureClass::kDecaying,
      R"(rate[ -]?limit|ratelimit|too many requests|\b429\b|throttl|requestlimitexceeded|slow ?down\b|quota exceeded for quota metric|api calls? quota|abuse detection|retry-after)"},
     {FailureKind::kTransientNetwork, "TransientNetwork", FailureClass::kDecaying,
@@ -34,7 +35,7 @@ constexpr Kind kKinds[] = {
     {FailureKind::kObjectExistsUntracked, "ObjectExistsUntracked", FailureClass::kHold,
      R"(already[ -]?exists|alreadyexists|already been (taken|used)|entityalreadyexists|duplicate(d)? (entry|name|record|key)|bucketalready(ownedbyyou|exists)|name is (already )?(taken|in use)|already (a )?(member|associated|protected)|resource .* conflict|\b409\b)"},
     {FailureKind::kProviderUnavailable, "ProviderUnavailable", FailureClass::kHold,
-     R"(failed to query available provider packages|could not retrieve the list of available versions|provider registry .* does not have a provider|failed to install provider|no available releases match|is not available in|plugin did not respond|plugin (process )?(crashed|exited)|provider \S+ (crashed|is not running)|provider produced an unrecoverable|failed to instantiate provider|could not load plugin|provider .* not (found|installed)|no executable source|executor.* (is )?not (found|available))"},
+     R"(failed to query available provider packages|could not retrieve the list of available versions|provider registry .* does not have a provider|failed to install provider|no available releases match|is not available in|plugin did not respond|grpcprovider\)\.\w+ request was cancelled|plugin (process )?(crashed|exited)|provider \S+ (crashed|is not running)|provider produced an unrecoverable|failed to instantiate provider|could not load plugin|provider .* not (found|installed)|no executable source|executor.* (is )?not (found|available))"},
     {FailureKind::kPermissionDenied, "PermissionDenied", FailureClass::kHold,
      R"(access ?denied|permission denied|not authorized|unauthorized|forbidden|\b40[13]\b|invalid ?(client)?token|invalid credentials|no valid credential|authentication (failed|required|error)|expired ?token|bad credentials|signaturedoesnotmatch|insufficient (permission|privilege|scope))"},
     {FailureKind::kUnclassified, "Unclassified", FailureClass::kHold, ""},
@@ -101,13 +102,19 @@ Status failure_status(FailureKind kind, std::string message) {
   switch (kind) {
     case FailureKind::kStalePlan:
     case FailureKind::kStateLocked:
-    case FailureKind::kObjectExistsUntracked: return Status(409, reason::kConflict, std::move(message), std::move(details));
-    case FailureKind::kRateLimited: return Status(429, reason::kTooManyRequests, std::move(message), std::move(details));
-    case FailureKind::kStopped: return Status(504, reason::kTimeout, std::move(message), std::move(details));
+    case FailureKind::kObjectExistsUntracked:
+      return Status(409, reason::kConflict, std::move(message), std::move(details));
+    case FailureKind::kRateLimited:
+      return Status(429, reason::kTooManyRequests, std::move(message), std::move(details));
+    case FailureKind::kStopped:
+      return Status(504, reason::kTimeout, std::move(message), std::move(details));
     case FailureKind::kTransientNetwork:
-    case FailureKind::kProviderUnavailable: return Status(503, reason::kServiceUnavailable, std::move(message), std::move(details));
-    case FailureKind::kPermissionDenied: return Status(403, reason::kForbidden, std::move(message), std::move(details));
-    default: return Status(400, reason::kBadRequest, std::move(message), std::move(details));
+    case FailureKind::kProviderUnavailable:
+      return Status(503, reason::kServiceUnavailable, std::move(message), std::move(details));
+    case FailureKind::kPermissionDenied:
+      return Status(403, reason::kForbidden, std::move(message), std::move(details));
+    default:
+      return Status(400, reason::kBadRequest, std::move(message), std::move(details));
   }
 }
 

@@ -28,11 +28,18 @@ StateAnswer answer(int status, std::string text = "") {
   return out;
 }
 
-StateAnswer failure(const Status& s) { return answer(s.conflict() ? 409 : s.code() >= 400 && s.code() < 500 ? s.code() : 500, s.message() + "\n"); }
+StateAnswer failure(const Status& s) {
+  return answer(s.conflict() ? 409 : s.code() >= 400 && s.code() < 500 ? s.code() : 500, s.message() + "\n");
+}
 
 std::string lock_json(const StateLock& lock) {
-  return json::dump(json::Object{{"ID", lock.id}, {"Operation", lock.operation}, {"Info", lock.info}, {"Who", lock.who}, {"Version", ""},
-                                 {"Created", lock.since.time_since_epoch().count() == 0 ? "0001-01-01T00:00:00Z" : format_rfc3339(lock.since)}, {"Path", ""}});
+  return json::dump(json::Object{{"ID", lock.id},
+                                 {"Operation", lock.operation},
+                                 {"Info", lock.info},
+                                 {"Who", lock.who},
+                                 {"Version", ""},
+                                 {"Created", lock.since.time_since_epoch().count() == 0 ? "0001-01-01T00:00:00Z" : format_rfc3339(lock.since)},
+                                 {"Path", ""}});
 }
 
 StateAnswer locked(const std::optional<StateLock>& holder) {
@@ -51,7 +58,9 @@ std::optional<Identity> identity_of(const std::string& document) {
   auto parsed = json::parse(document);
   if (!parsed || !parsed->is_object()) return std::nullopt;
   const json::Value* serial = parsed->get("serial");
-  if (parsed->get("version") == nullptr || parsed->get("version")->int_or(0) != 4 || serial == nullptr || serial->int_or(-1) < 0 || parsed->str_at({"lineage"}).empty()) return std::nullopt;
+  if (parsed->get("version") == nullptr || parsed->get("version")->int_or(0) != 4 || serial == nullptr || serial->int_or(-1) < 0 ||
+      parsed->str_at({"lineage"}).empty())
+    return std::nullopt;
   return Identity{static_cast<uint64_t>(serial->as_int()), std::string(parsed->str_at({"lineage"}))};
 }
 
@@ -63,7 +72,7 @@ struct HttpState::Locks {
   virtual Result<std::optional<StateLock>> holder() = 0;
   virtual Result<uint64_t> token_of(const std::string& id) = 0;
   virtual Status taken(const StateLock& lock, uint64_t token) = 0;
-  virtual Status release(const std::string& id) = 0;   // "": whoever's
+  virtual Status release(const std::string& id) = 0;  // "": whoever's
   virtual Status clear(uint64_t token) = 0;
 };
 
@@ -120,8 +129,10 @@ struct HttpState::OwnLocks final : Locks {
 
 HttpState::HttpState(ClusterState& state) : state_(state), locks_(std::make_unique<ClusterLocks>(state)) {}
 HttpState::HttpState(magma::StateStore& state) : state_(state) {
-  if (auto* cluster = dynamic_cast<ClusterState*>(&state)) locks_ = std::make_unique<ClusterLocks>(*cluster);
-  else locks_ = std::make_unique<OwnLocks>(state);
+  if (auto* cluster = dynamic_cast<ClusterState*>(&state))
+    locks_ = std::make_unique<ClusterLocks>(*cluster);
+  else
+    locks_ = std::make_unique<OwnLocks>(state);
 }
 
 StateAnswer HttpState::handle(const StateRequest& request) {
@@ -165,7 +176,8 @@ StateAnswer HttpState::with_token(const std::string& lock_id, const std::functio
 }
 
 StateAnswer HttpState::post(const StateRequest& request) {
-  if (!request.content_md5.empty() && request.content_md5 != md5_base64(request.body)) return answer(400, "the body is not what its Content-MD5 says: it was damaged on the way\n");
+  if (!request.content_md5.empty() && request.content_md5 != md5_base64(request.body))
+    return answer(400, "the body is not what its Content-MD5 says: it was damaged on the way\n");
   const auto next = identity_of(request.body);
   if (!next) return answer(400, "the body is not a state of format 4 with a serial and a lineage\n");
   return with_token(request.lock_id, [&](uint64_t token) -> Status {
@@ -175,10 +187,14 @@ StateAnswer HttpState::post(const StateRequest& request) {
       auto found = identity_of(before);
       if (!found) return internal_error("the stored state is damaged");
       now = *found;
-      if (now.lineage != next->lineage) return Status(409, reason::kConflict, "the state is of lineage " + next->lineage + ", and the stored one of " + now.lineage + ": they have nothing in common");
-      if (now.serial == next->serial && before == request.body) return {};   // the same again: an answer was lost
+      if (now.lineage != next->lineage)
+        return Status(409, reason::kConflict,
+                      "the state is of lineage " + next->lineage + ", and the stored one of " + now.lineage + ": they have nothing in common");
+      if (now.serial == next->serial && before == request.body) return {};  // the same again: an answer was lost
       if (next->serial <= now.serial) {
-        return Status(409, reason::kConflict, "the state's serial is " + std::to_string(next->serial) + ", and the stored one's " + std::to_string(now.serial) + ": a serial only grows");
+        return Status(
+            409, reason::kConflict,
+            "the state's serial is " + std::to_string(next->serial) + ", and the stored one's " + std::to_string(now.serial) + ": a serial only grows");
       }
     }
     return state_.write(request.body, now.serial, now.lineage, token);
@@ -193,7 +209,8 @@ StateAnswer HttpState::lock(const StateRequest& request) {
   wanted.operation = parsed->str_at({"Operation"});
   wanted.who = parsed->str_at({"Who"});
   wanted.info = parsed->str_at({"Info"});
-  if (wanted.id.size() > 200 || wanted.who.size() + wanted.operation.size() + wanted.info.size() > 8000) return answer(400, "the description of the lock is too long\n");
+  if (wanted.id.size() > 200 || wanted.who.size() + wanted.operation.size() + wanted.info.size() > 8000)
+    return answer(400, "the description of the lock is too long\n");
   if (auto since = parse_rfc3339(parsed->str_at({"Created"}))) wanted.since = *since;
   auto holder = locks_->holder();
   if (!holder) return failure(holder.error());
@@ -221,11 +238,13 @@ StateAnswer HttpState::unlock(const StateRequest& request) {
   if (!trim(request.body).empty()) {
     auto parsed = json::parse(request.body);
     if (!parsed) return answer(400, "the body does not describe a lock\n");
-    if (!parsed->str_at({"ID"}).empty()) id = parsed->str_at({"ID"});
-    else if (id.empty()) return answer(400, "the body does not say which lock: it has no ID\n");
+    if (!parsed->str_at({"ID"}).empty())
+      id = parsed->str_at({"ID"});
+    else if (id.empty())
+      return answer(400, "the body does not say which lock: it has no ID\n");
   }
   const Status s = locks_->release(id);
-  if (s.ok() || s.not_found()) {   // not locked: that is what was asked for
+  if (s.ok() || s.not_found()) {  // not locked: that is what was asked for
     std::lock_guard guard(mutex_);
     if (id.empty()) taken_.clear();
     taken_.erase(id);

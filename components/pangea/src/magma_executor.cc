@@ -11,21 +11,30 @@ namespace {
 
 Step step_of(magma::Progress::Kind kind) {
   switch (kind) {
-    case magma::Progress::Kind::kRefresh: return Step::kRefresh;
-    case magma::Progress::Kind::kStart: return Step::kStart;
-    case magma::Progress::Kind::kDone: return Step::kDone;
-    case magma::Progress::Kind::kFailed: return Step::kFailed;
-    case magma::Progress::Kind::kSkipped: return Step::kSkipped;
+    case magma::Progress::Kind::kRefresh:
+      return Step::kRefresh;
+    case magma::Progress::Kind::kStart:
+      return Step::kStart;
+    case magma::Progress::Kind::kDone:
+      return Step::kDone;
+    case magma::Progress::Kind::kFailed:
+      return Step::kFailed;
+    case magma::Progress::Kind::kSkipped:
+      return Step::kSkipped;
   }
   return Step::kRefresh;
 }
 
 Outcome::Result result_of(magma::Outcome::Result result) {
   switch (result) {
-    case magma::Outcome::Result::kDone: return Outcome::Result::kDone;
-    case magma::Outcome::Result::kFailed: return Outcome::Result::kFailed;
-    case magma::Outcome::Result::kSkipped: return Outcome::Result::kSkipped;
-    case magma::Outcome::Result::kInterrupted: return Outcome::Result::kInterrupted;
+    case magma::Outcome::Result::kDone:
+      return Outcome::Result::kDone;
+    case magma::Outcome::Result::kFailed:
+      return Outcome::Result::kFailed;
+    case magma::Outcome::Result::kSkipped:
+      return Outcome::Result::kSkipped;
+    case magma::Outcome::Result::kInterrupted:
+      return Outcome::Result::kInterrupted;
   }
   return Outcome::Result::kFailed;
 }
@@ -101,7 +110,8 @@ class MagmaExecutor final : public Executor {
     if (!news.empty()) out.warnings.push_back(std::move(news));
     out.unsaved_state = std::move(result->unsaved_state);
     if (!out.unsaved_state.empty()) {
-      if (Status s = write_file_atomic(directory->path() + "/" + kUnsavedState, out.unsaved_state, 0600); !s.ok()) out.errors.push_back("the state could be stored nowhere: " + s.message());
+      if (Status s = write_file_atomic(directory->path() + "/" + kUnsavedState, out.unsaved_state, 0600); !s.ok())
+        out.errors.push_back("the state could be stored nowhere: " + s.message());
     }
     if (!out.ok) {
       out.failure = classify_all(out.errors);
@@ -173,6 +183,8 @@ class MagmaExecutor final : public Executor {
 
 }  // namespace
 
-Result<std::unique_ptr<Executor>> make_magma_executor(const ExecutorOptions& options) { return std::make_unique<MagmaExecutor>(options); }
+Result<std::unique_ptr<Executor>> make_magma_executor(const ExecutorOptions& options) {
+  return std::make_unique<MagmaExecutor>(options);
+}
 
 }  // namespace engenho::pangea

@@ -10,7 +10,9 @@ namespace engenho::pangea {
 
 namespace {
 
-Status not_understood(const std::string& what) { return bad_request("plan document: " + what); }
+Status not_understood(const std::string& what) {
+  return bad_request("plan document: " + what);
+}
 
 // Whether a tree of marks (after_unknown, before_sensitive, ...) marks anything.
 bool marked(const json::Value* marks) {
@@ -25,7 +27,9 @@ bool marked(const json::Value* marks) {
   return false;
 }
 
-bool is_null(const json::Value* v) { return v == nullptr || v->is_null(); }
+bool is_null(const json::Value* v) {
+  return v == nullptr || v->is_null();
+}
 
 std::vector<std::string> changed_attributes(const json::Value& change, const std::string& action) {
   const json::Value *before = change.get("before"), *after = change.get("after"), *unknown = change.get("after_unknown");
@@ -44,7 +48,8 @@ std::vector<std::string> changed_attributes(const json::Value& change, const std
     }
     if (is_null(a) && is_null(b)) continue;
     const bool equal = !is_null(a) && !is_null(b) && *a == *b;
-    const bool same_marks = action != "update" || marked(was_sensitive ? was_sensitive->get(name) : nullptr) == marked(is_sensitive ? is_sensitive->get(name) : nullptr);
+    const bool same_marks =
+        action != "update" || marked(was_sensitive ? was_sensitive->get(name) : nullptr) == marked(is_sensitive ? is_sensitive->get(name) : nullptr);
     if (!equal || !same_marks) out.insert(name);
   }
   return {out.begin(), out.end()};
@@ -93,7 +98,8 @@ Result<Change> read_change(const json::Value& entry) {
 }
 
 void sort_by_address(std::vector<Change>& changes) {
-  std::stable_sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) { return std::tie(a.address, a.deposed) < std::tie(b.address, b.deposed); });
+  std::stable_sort(changes.begin(), changes.end(),
+                   [](const Change& a, const Change& b) { return std::tie(a.address, a.deposed) < std::tie(b.address, b.deposed); });
 }
 
 Result<bool> is_managed(const json::Value& entry) {
@@ -144,13 +150,15 @@ bool stands_for_nothing(std::string_view type) {
 }
 
 bool grants_access(std::string_view type) {
-  return has_word(type, {"iam", "role", "policy", "permission", "permissions", "user", "group", "membership", "security", "firewall", "acl", "secret", "token", "key",
-                         "credential", "credentials", "password", "access", "binding", "grant", "collaborator", "authorization", "waf"});
+  return has_word(
+      type, {"iam",   "role", "policy",     "permission",  "permissions", "user",   "group",   "membership", "security",     "firewall",      "acl", "secret",
+             "token", "key",  "credential", "credentials", "password",    "access", "binding", "grant",      "collaborator", "authorization", "waf"});
 }
 
 bool carries_others(std::string_view type) {
-  return has_word(type, {"vpc", "vnet", "network", "subnet", "subnetwork", "gateway", "route53", "zone", "cluster", "eks", "gke", "aks", "rds", "db", "database", "sql",
-                         "dynamodb", "bucket", "volume", "disk", "efs", "kms", "repository", "organization", "account", "project", "certificate", "ca"});
+  return has_word(type, {"vpc", "vnet", "network",    "subnet",       "subnetwork", "gateway", "route53",     "zone",   "cluster", "eks",
+                         "gke", "aks",  "rds",        "db",           "database",   "sql",     "dynamodb",    "bucket", "volume",  "disk",
+                         "efs", "kms",  "repository", "organization", "account",    "project", "certificate", "ca"});
 }
 
 }  // namespace
@@ -173,7 +181,8 @@ Result<PlanModel> read_plan(const json::Value& document) {
   const std::string version(document.str_at({"format_version"}));
   if (version.empty()) return err(not_understood("no format_version"));
   if (version != "1" && !version.starts_with("1.")) return err(not_understood("format version " + version + " is not understood; 1.x is"));
-  if (const json::Value* errored = document.get("errored"); errored != nullptr && errored->bool_or(false)) return err(not_understood("the plan is incomplete: planning ended with errors"));
+  if (const json::Value* errored = document.get("errored"); errored != nullptr && errored->bool_or(false))
+    return err(not_understood("the plan is incomplete: planning ended with errors"));
   PlanModel out;
   if (const json::Value* changes = document.get("resource_changes")) {
     for (const json::Value& entry : changes->items()) {

@@ -35,13 +35,27 @@ void canonical_string(std::string_view text, std::string& out) {
   out += '"';
   for (const char c : text) {
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\b': out += "\\b"; break;
-      case '\f': out += "\\f"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\b':
+        out += "\\b";
+        break;
+      case '\f':
+        out += "\\f";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20) {
           constexpr char kDigits[] = "0123456789abcdef";
@@ -57,21 +71,33 @@ void canonical_string(std::string_view text, std::string& out) {
 }
 
 void canonical_number(double value, std::string& out) {
-  if (value == 0) out += '0';   // and minus zero
-  else json::dump_double_to(value, out);
+  if (value == 0)
+    out += '0';  // and minus zero
+  else
+    json::dump_double_to(value, out);
 }
 
 void canonical(const json::Value& value, std::string& out) {
   constexpr int64_t kExact = int64_t{1} << 53;
   switch (value.type()) {
-    case json::Type::kNull: out += "null"; break;
-    case json::Type::kBool: out += value.as_bool() ? "true" : "false"; break;
-    case json::Type::kInt:
-      if (value.as_int() <= kExact && value.as_int() >= -kExact) out += std::to_string(value.as_int());
-      else canonical_number(static_cast<double>(value.as_int()), out);   // numbers are doubles there
+    case json::Type::kNull:
+      out += "null";
       break;
-    case json::Type::kDouble: canonical_number(value.as_double(), out); break;
-    case json::Type::kString: canonical_string(value.as_string(), out); break;
+    case json::Type::kBool:
+      out += value.as_bool() ? "true" : "false";
+      break;
+    case json::Type::kInt:
+      if (value.as_int() <= kExact && value.as_int() >= -kExact)
+        out += std::to_string(value.as_int());
+      else
+        canonical_number(static_cast<double>(value.as_int()), out);  // numbers are doubles there
+      break;
+    case json::Type::kDouble:
+      canonical_number(value.as_double(), out);
+      break;
+    case json::Type::kString:
+      canonical_string(value.as_string(), out);
+      break;
     case json::Type::kArray: {
       out += '[';
       bool first = true;
@@ -127,7 +153,9 @@ std::string canonical_json(const json::Value& value) {
   return out;
 }
 
-std::string receipt_key_id(const pki::PublicKey& key) { return sha256_hex(key.der()).substr(0, 16); }
+std::string receipt_key_id(const pki::PublicKey& key) {
+  return sha256_hex(key.der()).substr(0, 16);
+}
 
 std::string receipt_name(const std::string& template_name, int64_t cycle) {
   const std::string number = "-" + std::to_string(cycle);
@@ -176,7 +204,7 @@ void describe_plan(pangea_v1::CycleReceiptSpec& spec, const SavedPlan& plan) {
   for (const Change& c : plan.model.changes) {
     pangea_v1::CycleOutcome o;
     o.address = c.address + (c.deposed.empty() ? "" : " (deposed object " + c.deposed + ")");
-    o.outcome = "Drifted";   // it is not as it should be, and nothing was done about it
+    o.outcome = "Drifted";  // it is not as it should be, and nothing was done about it
     o.action = c.action;
     spec.outcomes.push_back(std::move(o));
   }
@@ -243,7 +271,8 @@ Status verify_receipt(const json::Value& object, const ReceiptKeys& keys) {
   if (spec == nullptr || !spec->is_object()) return bad_request("it has no spec");
   const std::string name(object.str_at({"metadata", "name"})), expected = receipt_name(std::string(spec->str_at({"template", "name"})), cycle_of(object));
   if (name != expected) return bad_request("it is of " + expected + ", and was put under another name");
-  if (object.str_at({"metadata", "namespace"}) != spec->str_at({"template", "namespace"})) return bad_request("it is of namespace " + std::string(spec->str_at({"template", "namespace"})) + ", and was put into another");
+  if (object.str_at({"metadata", "namespace"}) != spec->str_at({"template", "namespace"}))
+    return bad_request("it is of namespace " + std::string(spec->str_at({"template", "namespace"})) + ", and was put into another");
   const std::string digest(spec->str_at({"digest"}));
   if (receipt_digest(*spec) != digest) return bad_request("it was changed after it was signed: its digest is not that of its content");
   const std::string id(spec->str_at({"keyId"}));
@@ -270,12 +299,14 @@ ChainReport verify_chain(std::vector<json::Value> objects, const ReceiptKeys& ke
       out.from_genesis = previous == kGenesisDigest;
     } else {
       const int64_t last = cycle_of(*before);
-      if (object.str_at({"spec", "template", "uid"}) != before->str_at({"spec", "template", "uid"})) problem("it is of another template of the same name than " + std::string(before->str_at({"metadata", "name"})));
+      if (object.str_at({"spec", "template", "uid"}) != before->str_at({"spec", "template", "uid"}))
+        problem("it is of another template of the same name than " + std::string(before->str_at({"metadata", "name"})));
       if (cycle == last) problem("there are two receipts of cycle " + std::to_string(cycle));
       // Recomputed: what the one before says about itself may be changed, too.
       else if (previous != receipt_digest(*before->get("spec"))) {
-        problem(cycle > last + 1 ? "between it and " + std::string(before->str_at({"metadata", "name"})) + " receipts are missing: its previous digest is of neither"
-                                 : "its previous digest is not that of " + std::string(before->str_at({"metadata", "name"})));
+        problem(cycle > last + 1
+                    ? "between it and " + std::string(before->str_at({"metadata", "name"})) + " receipts are missing: its previous digest is of neither"
+                    : "its previous digest is not that of " + std::string(before->str_at({"metadata", "name"})));
       }
     }
     if (object.get("spec") != nullptr) before = &object;

@@ -20,7 +20,9 @@ constexpr const char* kKeysConfigMap = "pangea-receipt-keys";
 constexpr const char* kKeyFile = "key.pem";
 constexpr const char* kTemplateLabel = "pangea.pleme.io/template";
 
-std::string label_of(const std::string& template_name) { return template_name.size() <= 63 ? template_name : sha256_hex(template_name).substr(0, 32); }
+std::string label_of(const std::string& template_name) {
+  return template_name.size() <= 63 ? template_name : sha256_hex(template_name).substr(0, 32);
+}
 
 }  // namespace
 
@@ -122,7 +124,7 @@ Result<Appended> ReceiptStore::append(pangea_v1::CycleReceiptSpec spec, const Ch
     if (!made.error().already_exists()) return err(made.error());
     ENGENHO_ASSIGN(const auto there, find(ns, object.metadata.name));
     if (!there) continue;
-    if (there->spec.digest == spec.digest) return Appended{object.metadata.name, spec.digest, spec.cycle};   // by a try whose answer was lost
+    if (there->spec.digest == spec.digest) return Appended{object.metadata.name, spec.digest, spec.cycle};  // by a try whose answer was lost
     if (there->spec.template_.uid != spec.template_.uid) {
       // Of a template of this name that is no more: it waits for the garbage collector.
       client::DeleteOptions exactly;
@@ -174,8 +176,10 @@ Result<int> ReceiptStore::collect() {
       client::DeleteOptions exactly;
       exactly.uid = chain[i]->metadata.uid;
       const Status s = client_->remove<pangea_v1::CycleReceipt>(chain[i]->metadata.namespace_, chain[i]->metadata.name, exactly);
-      if (s.ok()) ++removed;
-      else if (!s.not_found()) return err(s);
+      if (s.ok())
+        ++removed;
+      else if (!s.not_found())
+        return err(s);
     }
   }
   return removed;

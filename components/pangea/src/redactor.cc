@@ -17,7 +17,8 @@ constexpr std::string_view kHidden = "(sensitive value)";
 void Redactor::add_one(std::string_view secret) {
   static const std::set<std::string_view> kCommon = {"true", "false", "null", "none", "default", "name", "value", "admin", "root", "user"};
   if (secret.size() < kShortest || kCommon.contains(secret)) return;
-  auto at = std::lower_bound(secrets_.begin(), secrets_.end(), secret, [](std::string_view a, std::string_view b) { return a.size() != b.size() ? a.size() > b.size() : a < b; });
+  auto at = std::lower_bound(secrets_.begin(), secrets_.end(), secret,
+                             [](std::string_view a, std::string_view b) { return a.size() != b.size() ? a.size() > b.size() : a < b; });
   if (at == secrets_.end() || *at != secret) secrets_.emplace(at, secret);
 }
 
@@ -36,8 +37,10 @@ void Redactor::add(std::string_view secret) {
 }
 
 void Redactor::add_all(const json::Value& value) {
-  if (value.is_string()) add(value.as_string());
-  else if (value.is_number()) add(json::dump(value));
+  if (value.is_string())
+    add(value.as_string());
+  else if (value.is_number())
+    add(json::dump(value));
   for (const json::Value& item : value.items()) add_all(item);
   for (const auto& [name, member] : value.members()) add_all(member);
 }
@@ -99,8 +102,10 @@ void Redactor::add_state(std::string_view document) {
             } else {
               // An index: {"value": 0, "type": "number"} or {"value": "k", "type": "string"}.
               const json::Value* inner = key->get("value");
-              if (inner != nullptr && inner->is_int() && inner->as_int() >= 0 && static_cast<size_t>(inner->as_int()) < at->items().size()) at = &at->items()[static_cast<size_t>(inner->as_int())];
-              else if (inner != nullptr && inner->is_string()) at = at->get(inner->as_string());
+              if (inner != nullptr && inner->is_int() && inner->as_int() >= 0 && static_cast<size_t>(inner->as_int()) < at->items().size())
+                at = &at->items()[static_cast<size_t>(inner->as_int())];
+              else if (inner != nullptr && inner->is_string())
+                at = at->get(inner->as_string());
             }
           }
           if (at != nullptr) add_all(*at);

@@ -26,7 +26,7 @@ class Redactor {
 
  private:
   void add_one(std::string_view secret);
-  std::vector<std::string> secrets_;   // longest first
+  std::vector<std::string> secrets_;  // longest first
 };
 
 }  // namespace engenho::pangea

@@ -24,14 +24,16 @@ namespace {
 
 constexpr const char* kScratch = ".tmp-";
 
-Status unauthorized(std::string message) { return Status(401, reason::kUnauthorized, std::move(message)); }
+Status unauthorized(std::string message) {
+  return Status(401, reason::kUnauthorized, std::move(message));
+}
 
 bool has_control(std::string_view text) {
   return std::any_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
 }
 
 struct Url {
-  std::string text, protocol, origin;   // origin: scheme and authority, of https
+  std::string text, protocol, origin;  // origin: scheme and authority, of https
 };
 
 Result<Url> check_url(const std::string& given, const SourceOptions& options) {
@@ -41,7 +43,8 @@ Result<Url> check_url(const std::string& given, const SourceOptions& options) {
   Url out;
   out.text = given[0] == '/' ? "file://" + given : given;
   const size_t colon = out.text.find("://");
-  if (colon == std::string::npos || out.text.find("::") < colon) return bad("\"" + given + "\" is neither a URL with :// nor an absolute path; ssh and remote helpers are not allowed");
+  if (colon == std::string::npos || out.text.find("::") < colon)
+    return bad("\"" + given + "\" is neither a URL with :// nor an absolute path; ssh and remote helpers are not allowed");
   out.protocol = to_lower(out.text.substr(0, colon));
   if (std::find(options.protocols.begin(), options.protocols.end(), out.protocol) == options.protocols.end()) {
     return bad("protocol \"" + out.protocol + "\" is not allowed; allowed are " + join(options.protocols, ", "));
@@ -70,7 +73,8 @@ Result<Url> check_url(const std::string& given, const SourceOptions& options) {
 
 // As git check-ref-format; a leading dash would be a flag.
 Status check_ref(const std::string& ref) {
-  bool good = !ref.empty() && ref.size() <= 250 && !has_control(ref) && ref[0] != '-' && ref[0] != '/' && ref[0] != '.' && !ref.ends_with("/") && !ref.ends_with(".") && ref != "@";
+  bool good = !ref.empty() && ref.size() <= 250 && !has_control(ref) && ref[0] != '-' && ref[0] != '/' && ref[0] != '.' && !ref.ends_with("/") &&
+              !ref.ends_with(".") && ref != "@";
   good = good && ref.find_first_of(" ~^:?*[\\") == std::string::npos;
   for (const char* part : {"..", "//", "@{", "/."}) good = good && ref.find(part) == std::string::npos;
   for (std::string_view part : split(ref, '/')) good = good && !part.ends_with(".lock");
@@ -115,16 +119,21 @@ class Scratch {
 
 class Git {
  public:
-  Git(const SourceOptions& options, const Url& url, const GitCredentials& credentials, const StopToken& stop) : options_(options), url_(url), credentials_(credentials), stop_(stop) {}
+  Git(const SourceOptions& options, const Url& url, const GitCredentials& credentials, const StopToken& stop)
+      : options_(options), url_(url), credentials_(credentials), stop_(stop) {}
 
   // `directory`: for what belongs to this use; the child's HOME.
   Status prepare(const std::string& directory) {
     program_ = options_.git.empty() ? find_program("git") : options_.git;
-    if (program_.empty() || access(program_.c_str(), X_OK) != 0) return unavailable("git is not installed on this machine (Debian package git): sources in git cannot be fetched");
+    if (program_.empty() || access(program_.c_str(), X_OK) != 0)
+      return unavailable("git is not installed on this machine (Debian package git): sources in git cannot be fetched");
     std::string configuration =
-        "[core]\n\thooksPath = /dev/null\n\tattributesFile = /dev/null\n\texcludesFile = /dev/null\n\tfsmonitor = false\n\tautocrlf = false\n\taskPass =\n\tsshCommand = false\n\tprotectHFS = true\n\tprotectNTFS = true\n"
-        "[credential]\n\thelper =\n[safe]\n\tdirectory = *\n[transfer]\n\tfsckObjects = true\n[fetch]\n\trecurseSubmodules = no\n\twriteCommitGraph = false\n[submodule]\n\trecurse = false\n"
-        "[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[advice]\n\tdetachedHead = false\n[init]\n\tdefaultBranch = main\n[protocol]\n\tversion = 2\n\tallow = never\n";
+        "[core]\n\thooksPath = /dev/null\n\tattributesFile = /dev/null\n\texcludesFile = /dev/null\n\tfsmonitor = false\n\tautocrlf = false\n\taskPass "
+        "=\n\tsshCommand = false\n\tprotectHFS = true\n\tprotectNTFS = true\n"
+        "[credential]\n\thelper =\n[safe]\n\tdirectory = *\n[transfer]\n\tfsckObjects = true\n[fetch]\n\trecurseSubmodules = no\n\twriteCommitGraph = "
+        "false\n[submodule]\n\trecurse = false\n"
+        "[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n[advice]\n\tdetachedHead = false\n[init]\n\tdefaultBranch = main\n[protocol]\n\tversion = 2\n\tallow "
+        "= never\n";
     for (const std::string& p : options_.protocols) configuration += "[protocol \"" + p + "\"]\n\tallow = always\n";
     // With credentials a redirection is not followed: it could lead them elsewhere.
     const bool secret = !credentials_.token.empty() || !credentials_.password.empty();
@@ -134,8 +143,17 @@ class Git {
       configuration += "\tsslCAInfo = " + directory + "/ca.pem\n";
     }
     ENGENHO_RETURN_IF_ERROR(write_file_atomic(directory + "/gitconfig", configuration, 0600));
-    environment_ = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + directory, "LC_ALL=C.UTF-8", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + directory + "/gitconfig",
-                    "GIT_ATTR_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=/bin/false", "GIT_PROTOCOL_FROM_USER=0", "GIT_ALLOW_PROTOCOL=" + join(options_.protocols, ":"), "GIT_LFS_SKIP_SMUDGE=1"};
+    environment_ = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                    "HOME=" + directory,
+                    "LC_ALL=C.UTF-8",
+                    "GIT_CONFIG_NOSYSTEM=1",
+                    "GIT_CONFIG_GLOBAL=" + directory + "/gitconfig",
+                    "GIT_ATTR_NOSYSTEM=1",
+                    "GIT_TERMINAL_PROMPT=0",
+                    "GIT_ASKPASS=/bin/false",
+                    "GIT_PROTOCOL_FROM_USER=0",
+                    "GIT_ALLOW_PROTOCOL=" + join(options_.protocols, ":"),
+                    "GIT_LFS_SKIP_SMUDGE=1"};
     for (const char* name : {"HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"}) {
       if (const char* value = std::getenv(name)) environment_.push_back(std::string(name) + "=" + value);
     }
@@ -165,7 +183,8 @@ class Git {
     how.stop = stop_;
     ENGENHO_ASSIGN(ProcessEnd end, run_process(child, how));
     if (end.timed_out) {
-      return err(timeout_error("git " + arguments[0] + " of " + url_.text + " did not finish within " + std::to_string(std::chrono::duration_cast<std::chrono::seconds>(options_.timeout).count()) + " s"));
+      return err(timeout_error("git " + arguments[0] + " of " + url_.text + " did not finish within " +
+                               std::to_string(std::chrono::duration_cast<std::chrono::seconds>(options_.timeout).count()) + " s"));
     }
     if (end.stopped) return err(timeout_error("git " + arguments[0] + " of " + url_.text + " was stopped"));
     return end;
@@ -176,7 +195,8 @@ class Git {
     std::replace(text.begin(), text.end(), '\n', ' ');
     if (text.size() > 600) text = text.substr(0, 600) + "...";
     const std::string what = url_.text + ": " + (text.empty() ? "git ended with " + std::to_string(end.exit_code) : text);
-    for (const char* sign : {"Authentication failed", "could not read Username", "could not read Password", "returned error: 401", "returned error: 403", "terminal prompts disabled", "Permission denied"}) {
+    for (const char* sign : {"Authentication failed", "could not read Username", "could not read Password", "returned error: 401", "returned error: 403",
+                             "terminal prompts disabled", "Permission denied"}) {
       if (text.find(sign) != std::string::npos) return unauthorized(what);
     }
     return unavailable(what);
@@ -200,10 +220,14 @@ Result<std::vector<std::string>> settle(const fs::path& tree, uint64_t max_bytes
   std::error_code code;
   for (auto at = fs::recursive_directory_iterator(tree, code); !code && at != fs::recursive_directory_iterator(); at.increment(code)) {
     const fs::file_status status = at->symlink_status(code);
-    if (fs::is_symlink(status)) links.push_back(at->path());
-    else if (fs::is_directory(status)) directories.push_back(at->path());
-    else if (fs::is_regular_file(status)) bytes += at->file_size(code);
-    else fs::remove(at->path(), code);
+    if (fs::is_symlink(status))
+      links.push_back(at->path());
+    else if (fs::is_directory(status))
+      directories.push_back(at->path());
+    else if (fs::is_regular_file(status))
+      bytes += at->file_size(code);
+    else
+      fs::remove(at->path(), code);
     if (bytes > max_bytes) return err(bad_request("git source: the tree is larger than " + std::to_string(max_bytes >> 20) + " MiB"));
   }
   if (code) return err(internal_error("read " + tree.string() + ": " + code.message()));
@@ -220,7 +244,9 @@ Result<std::vector<std::string>> settle(const fs::path& tree, uint64_t max_bytes
         continue;
       }
       code.clear();
-      dropped.push_back(fs::relative(link->parent_path(), tree, code).lexically_normal() == "." ? link->filename().string() : (link->parent_path().lexically_relative(tree) / link->filename()).string());
+      dropped.push_back(fs::relative(link->parent_path(), tree, code).lexically_normal() == "."
+                            ? link->filename().string()
+                            : (link->parent_path().lexically_relative(tree) / link->filename()).string());
       fs::remove(*link, code);
       link = links.erase(link);
       changed = true;
@@ -238,7 +264,8 @@ Result<std::vector<std::string>> settle(const fs::path& tree, uint64_t max_bytes
 }  // namespace
 
 bool is_commit_id(std::string_view text) {
-  return (text.size() == 40 || text.size() == 64) && std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); });
+  return (text.size() == 40 || text.size() == 64) &&
+         std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); });
 }
 
 SourceCache::SourceCache(SourceOptions options) : options_(std::move(options)) {}
@@ -251,8 +278,10 @@ Result<std::string> SourceCache::resolve(const GitSource& source, const StopToke
   Git git(options_, url, source.credentials, stop);
   ENGENHO_TRY(git.prepare(scratch->path));
   // In this order, as clone --branch takes them; the peeled tag is the commit.
-  const std::vector<std::string> names = source.ref == "HEAD" || source.ref.starts_with("refs/") ? std::vector<std::string>{source.ref + "^{}", source.ref}
-                                                                                               : std::vector<std::string>{"refs/heads/" + source.ref, "refs/tags/" + source.ref + "^{}", "refs/tags/" + source.ref};
+  const std::vector<std::string> names =
+      source.ref == "HEAD" || source.ref.starts_with("refs/")
+          ? std::vector<std::string>{source.ref + "^{}", source.ref}
+          : std::vector<std::string>{"refs/heads/" + source.ref, "refs/tags/" + source.ref + "^{}", "refs/tags/" + source.ref};
   std::vector<std::string> arguments = {"ls-remote", "--", url.text};
   arguments.insert(arguments.end(), names.begin(), names.end());
   ENGENHO_ASSIGN(const ProcessEnd end, git.run(arguments, scratch->path));
@@ -266,7 +295,8 @@ Result<std::string> SourceCache::resolve(const GitSource& source, const StopToke
     if (auto at = found.find(name); at != found.end()) return at->second;
   }
   const bool abbreviated = source.ref.size() >= 7 && source.ref.find_first_not_of("0123456789abcdefABCDEF") == std::string::npos;
-  return err(not_found_error(url.text + " has no branch or tag \"" + source.ref + "\"" + (abbreviated ? "; a commit must be given with all of its 40 digits" : "")));
+  return err(
+      not_found_error(url.text + " has no branch or tag \"" + source.ref + "\"" + (abbreviated ? "; a commit must be given with all of its 40 digits" : "")));
 }
 
 Result<Checkout> SourceCache::fetch(const GitSource& source, const std::string& given, const StopToken& stop) const {
@@ -290,7 +320,8 @@ Result<Checkout> SourceCache::fetch(const GitSource& source, const std::string& 
       const Status first = git.failed(end);
       if (first.code() == 401) return err(first);
       // Not every server gives a commit by its id: then all branches and tags, in which it must be.
-      ENGENHO_ASSIGN(end, git.run({"fetch", "-q", "--no-recurse-submodules", "--", url.text, "+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"}, repository));
+      ENGENHO_ASSIGN(end, git.run({"fetch", "-q", "--no-recurse-submodules", "--", url.text, "+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"},
+                                  repository));
       if (end.exit_code != 0) return err(git.failed(end));
       ENGENHO_ASSIGN(end, git.run({"cat-file", "-e", out.commit + "^{commit}"}, repository));
       if (end.exit_code != 0) return err(not_found_error(url.text + " has no commit " + out.commit));
@@ -350,8 +381,10 @@ Result<int> SourceCache::collect(Duration age, const std::set<std::string>& keep
     std::error_code c;
     for (const auto& entry : fs::directory_iterator(directory, c)) {
       const std::string name = entry.path().filename().string();
-      if (name.starts_with(kScratch)) scratch.push_back(entry.path());
-      else if (shelf && is_commit_id(name)) trees.push_back(entry.path());
+      if (name.starts_with(kScratch))
+        scratch.push_back(entry.path());
+      else if (shelf && is_commit_id(name))
+        trees.push_back(entry.path());
     }
   };
   look(base, false);

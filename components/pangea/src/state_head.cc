@@ -11,9 +11,15 @@ namespace {
 json::Value version_json(const StoredVersion& v) {
   json::Array pieces;
   for (const std::string& p : v.pieces) pieces.push_back(p);
-  return json::Object{{"version", v.info.version}, {"serial", static_cast<int64_t>(v.info.serial)}, {"lineage", v.info.lineage}, {"digest", v.info.digest},
-                      {"size", static_cast<int64_t>(v.info.size)}, {"time", format_rfc3339_micro(v.info.time)}, {"fence", static_cast<int64_t>(v.fence)},
-                      {"inHead", v.in_head}, {"pieces", std::move(pieces)}};
+  return json::Object{{"version", v.info.version},
+                      {"serial", static_cast<int64_t>(v.info.serial)},
+                      {"lineage", v.info.lineage},
+                      {"digest", v.info.digest},
+                      {"size", static_cast<int64_t>(v.info.size)},
+                      {"time", format_rfc3339_micro(v.info.time)},
+                      {"fence", static_cast<int64_t>(v.fence)},
+                      {"inHead", v.in_head},
+                      {"pieces", std::move(pieces)}};
 }
 
 Result<StoredVersion> parse_version(const json::Value& v) {
@@ -50,8 +56,12 @@ bool Head::refers_to(const std::string& piece) const {
   return (current && has(*current)) || std::any_of(history.begin(), history.end(), has);
 }
 
-std::string head_name(const std::string& key) { return "state-" + key; }
-std::string cursor_name(const std::string& key, uint64_t epoch, int segment) { return "cursor-" + key + "-" + std::to_string(epoch) + "-" + std::to_string(segment); }
+std::string head_name(const std::string& key) {
+  return "state-" + key;
+}
+std::string cursor_name(const std::string& key, uint64_t epoch, int segment) {
+  return "cursor-" + key + "-" + std::to_string(epoch) + "-" + std::to_string(segment);
+}
 std::string piece_name(const std::string& key, uint64_t token, std::string_view bytes) {
   return "state-" + key + "-" + std::to_string(token) + "-" + sha256_hex(bytes).substr(0, 40);
 }
@@ -63,8 +73,9 @@ k8s::core_v1::Secret state_secret(const StateName& name, std::string object_name
   out.type = kStateSecretType;
   out.metadata.labels[kStateLabel] = name.key();
   out.metadata.labels[kPartLabel] = part;
-  const std::pair<const char*, const std::string*> kNames[] = {
-      {"pangea.pleme.io/pangea-namespace", &name.pangea_namespace}, {"pangea.pleme.io/template-namespace", &name.template_namespace}, {"pangea.pleme.io/template", &name.template_name}};
+  const std::pair<const char*, const std::string*> kNames[] = {{"pangea.pleme.io/pangea-namespace", &name.pangea_namespace},
+                                                               {"pangea.pleme.io/template-namespace", &name.template_namespace},
+                                                               {"pangea.pleme.io/template", &name.template_name}};
   for (const auto& [label, value] : kNames) {
     // Object names may be longer than label values; the annotation always has them.
     if (value->size() <= 63) out.metadata.labels[label] = *value;
@@ -93,7 +104,8 @@ k8s::core_v1::Secret head_secret(const StateName& name, const Head& head) {
 
 Result<Head> parse_head(const k8s::core_v1::Secret& secret) {
   auto text = secret.data.find("head");
-  if (secret.type != kStateSecretType || text == secret.data.end()) return err(internal_error("Secret " + secret.metadata.name + " is not the head of a state"));
+  if (secret.type != kStateSecretType || text == secret.data.end())
+    return err(internal_error("Secret " + secret.metadata.name + " is not the head of a state"));
   ENGENHO_ASSIGN(const json::Value v, json::parse(text->second));
   auto number = [&](const char* name) { return v.get(name) ? v.get(name)->int_or(0) : 0; };
   Head out;

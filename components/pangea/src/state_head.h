@@ -17,19 +17,19 @@ inline constexpr const char* kEpochLabel = "pangea.pleme.io/cursor-epoch";
 
 struct StoredVersion {
   StateVersion info;
-  uint64_t fence = 0;                 // token under which it was written
-  bool in_head = false;               // the bytes are in the head itself
-  std::vector<std::string> pieces;    // names of Secrets, in order
+  uint64_t fence = 0;               // token under which it was written
+  bool in_head = false;             // the bytes are in the head itself
+  std::vector<std::string> pieces;  // names of Secrets, in order
 };
 
 struct Head {
-  std::string resource_version;       // empty: not stored yet
-  uint64_t fence = 0;                 // the newest lock's token
-  std::string lock_id;                // and id
+  std::string resource_version;  // empty: not stored yet
+  uint64_t fence = 0;            // the newest lock's token
+  std::string lock_id;           // and id
   int64_t last_version = 0;
   std::optional<StoredVersion> current;
-  std::vector<StoredVersion> history; // newest first
-  std::string bytes;                  // of `current` when in_head
+  std::vector<StoredVersion> history;  // newest first
+  std::string bytes;                   // of `current` when in_head
   uint64_t cursor_epoch = 0;
   int cursor_segments = 0;
 

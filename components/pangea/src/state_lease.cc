@@ -19,7 +19,9 @@ const std::string& this_process() {
   return id;
 }
 
-Status taken(const std::string& why) { return Status(409, reason::kConflict, "the state is locked" + (why.empty() ? "" : ": " + why)); }
+Status taken(const std::string& why) {
+  return Status(409, reason::kConflict, "the state is locked" + (why.empty() ? "" : ": " + why));
+}
 
 }  // namespace
 
@@ -33,7 +35,7 @@ Status ensure_system_namespace(client::Client& client) {
 StateLease::StateLease(std::shared_ptr<client::Client> client, StateName name, ClusterStateOptions options)
     : client_(std::move(client)), name_(std::move(name)), options_(std::move(options)) {}
 StateLease::~StateLease() {
-  if (options_.renew) (void)release();   // else the lock belongs to a client that comes back with its id
+  if (options_.renew) (void)release();  // else the lock belongs to a client that comes back with its id
 }
 
 StateLock StateLease::lock_of(const Lease& lease) const {
@@ -62,8 +64,8 @@ bool StateLease::free(const Lease& lease) const {
 
 Status StateLease::locked(const Lease& lease) const {
   const StateLock lock = lock_of(lease);
-  return taken("lock " + lock.id + (lock.operation.empty() ? "" : ", " + lock.operation) + (lock.who.empty() ? "" : ", by " + lock.who) + ", since " + format_rfc3339(lock.since) +
-               ", until " + format_rfc3339(lock.until));
+  return taken("lock " + lock.id + (lock.operation.empty() ? "" : ", " + lock.operation) + (lock.who.empty() ? "" : ", by " + lock.who) + ", since " +
+               format_rfc3339(lock.since) + ", until " + format_rfc3339(lock.until));
 }
 
 Status StateLease::take(const magma::LockInfo& info, uint64_t& token) {
@@ -85,7 +87,8 @@ Status StateLease::take(const magma::LockInfo& info, uint64_t& token) {
   lease.spec.lease_duration_seconds = static_cast<int32_t>(std::max<int64_t>(1, std::chrono::duration_cast<std::chrono::seconds>(options_.lease).count()));
   lease.spec.acquire_time = lease.spec.renew_time = options_.clock->wall();
   lease.spec.lease_transitions = static_cast<int32_t>(std::min<uint64_t>(token, INT32_MAX));
-  lease.metadata.annotations[kLockAnnotation] = json::dump(json::Object{{"operation", info.operation}, {"who", info.who}, {"info", info.info}, {"owner", options_.owner}, {"process", this_process()}});
+  lease.metadata.annotations[kLockAnnotation] =
+      json::dump(json::Object{{"operation", info.operation}, {"who", info.who}, {"info", info.info}, {"owner", options_.owner}, {"process", this_process()}});
   auto written = found ? client_->update(lease) : create_in_system(*client_, lease);
   if (!written) {
     if (written.error().conflict() || written.error().already_exists()) return taken("another was faster");
@@ -101,9 +104,10 @@ Status StateLease::take(const magma::LockInfo& info, uint64_t& token) {
         if (s.ok()) continue;
         if (!s.conflict()) {
           log::debug("pangea", "lock of state {}: {}", name_.key(), s.message());
-          continue;   // the next time may do; until then the lease still runs, and after it fencing decides
+          continue;  // the next time may do; until then the lease still runs, and after it fencing decides
         }
-        log::warn("pangea", "lost the lock of the state of {}/{} in {}: {}", name_.template_namespace, name_.template_name, name_.pangea_namespace, s.message());
+        log::warn("pangea", "lost the lock of the state of {}/{} in {}: {}", name_.template_namespace, name_.template_name, name_.pangea_namespace,
+                  s.message());
         lost.request_stop();
         return;
       }
@@ -141,7 +145,7 @@ Status StateLease::release() {
     std::lock_guard guard(mutex_);
     renewal = std::move(renewal_);
   }
-  if (renewal) renewal->stop();   // not under the mutex: the thread takes it
+  if (renewal) renewal->stop();  // not under the mutex: the thread takes it
   std::lock_guard guard(mutex_);
   if (!mine_) return taken("by another since: it ran out");
   Lease lease = std::move(*mine_);
@@ -152,7 +156,7 @@ Status StateLease::release() {
     lease.spec.lease_duration_seconds = 1;
     auto written = client_->update(lease);
     if (written) return {};
-    if (!written.error().conflict()) return written.error();   // it runs out by itself
+    if (!written.error().conflict()) return written.error();  // it runs out by itself
     auto found = client_->get<Lease>(kSystemNamespace, lease.metadata.name);
     if (!found) return found.error();
     if (found->spec.holder_identity.value_or("") != id) return taken("by another since");

@@ -18,7 +18,7 @@ class StateLease {
 
   // Takes it for `token`. `token` is made larger when the Lease has seen a larger one. Conflict while another holds it.
   Status take(const magma::LockInfo& info, uint64_t& token);
-  Status release();                           // what take() took; an error when it was lost
+  Status release();  // what take() took; an error when it was lost
   bool held() const;
   StopToken lost() const;
 
@@ -36,8 +36,8 @@ class StateLease {
   const std::shared_ptr<client::Client> client_;
   const StateName name_;
   const ClusterStateOptions options_;
-  mutable std::mutex mutex_;                  // guards what follows
-  std::optional<Lease> mine_;                 // as last written
+  mutable std::mutex mutex_;   // guards what follows
+  std::optional<Lease> mine_;  // as last written
   StopToken lost_;
   std::unique_ptr<TaskGroup> renewal_;
 };

@@ -6,7 +6,8 @@
 namespace engenho::pangea {
 
 struct StateListener::Impl final : http::Handler {
-  Impl(magma::StateStore& s, std::string p) : state(s), password(std::move(p)), credentials("Basic " + base64_encode("pangea:" + password)), pool("pangea-state", 4, 64) {}
+  Impl(magma::StateStore& s, std::string p)
+      : state(s), password(std::move(p)), credentials("Basic " + base64_encode("pangea:" + password)), pool("pangea-state", 4, 64) {}
 
   void handle(std::shared_ptr<http::Exchange> exchange) override {
     const http::Request& r = exchange->request();
@@ -48,11 +49,17 @@ StateListener::StateListener(std::unique_ptr<Impl> impl) : impl_(std::move(impl)
 StateListener::~StateListener() {
   impl_->server->stop(std::chrono::seconds(2));
   impl_->pool.stop();
-  impl_->state.release_taken();   // a child that was killed left its lock
+  impl_->state.release_taken();  // a child that was killed left its lock
 }
-uint16_t StateListener::port() const { return impl_->port; }
-std::string StateListener::url() const { return "http://127.0.0.1:" + std::to_string(impl_->port) + "/state"; }
-const std::string& StateListener::password() const { return impl_->password; }
+uint16_t StateListener::port() const {
+  return impl_->port;
+}
+std::string StateListener::url() const {
+  return "http://127.0.0.1:" + std::to_string(impl_->port) + "/state";
+}
+const std::string& StateListener::password() const {
+  return impl_->password;
+}
 
 Result<std::unique_ptr<StateListener>> StateListener::start(magma::StateStore& state, uint16_t port, std::string password) {
   auto impl = std::make_unique<Impl>(state, std::move(password));

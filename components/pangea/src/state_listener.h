@@ -15,8 +15,8 @@ class StateListener {
   static Result<std::unique_ptr<StateListener>> start(magma::StateStore& state, uint16_t port, std::string password);
   ~StateListener();
   uint16_t port() const;
-  std::string url() const;          // http://127.0.0.1:PORT/state
-  const std::string& password() const;   // of user "pangea"
+  std::string url() const;              // http://127.0.0.1:PORT/state
+  const std::string& password() const;  // of user "pangea"
 
  private:
   struct Impl;

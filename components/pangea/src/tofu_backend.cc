@@ -23,7 +23,8 @@ struct Settings {
       const bool known = std::find(needed.begin(), needed.end(), name) != needed.end() || std::find(allowed.begin(), allowed.end(), name) != allowed.end();
       if (!known) return bad_request("backend " + backend.kind + ": unknown setting " + name);
       // They go into a configuration and into an environment.
-      if (name != "caCert" && value.find_first_of(std::string_view("\0\r\n", 3)) != std::string::npos) return bad_request("backend " + backend.kind + ": " + name + " holds a line break or a zero byte");
+      if (name != "caCert" && value.find_first_of(std::string_view("\0\r\n", 3)) != std::string::npos)
+        return bad_request("backend " + backend.kind + ": " + name + " holds a line break or a zero byte");
     }
     return {};
   }
@@ -39,7 +40,9 @@ std::string literal(std::string_view text) {
   return out;
 }
 
-json::Value block(const std::string& type, json::Object body) { return json::Object{{"terraform", json::Object{{"backend", json::Object{{type, std::move(body)}}}}}}; }
+json::Value block(const std::string& type, json::Object body) {
+  return json::Object{{"terraform", json::Object{{"backend", json::Object{{type, std::move(body)}}}}}};
+}
 
 }  // namespace
 
@@ -48,7 +51,7 @@ Result<TofuBackend> tofu_backend(const Backend& backend, const std::string& dire
   TofuBackend out;
   if (backend.kind == "cluster") {
     ENGENHO_TRY(s.check({}, {}));
-    out.document = block("http", {});   // where it is comes by the environment: it must not be in a saved plan
+    out.document = block("http", {});  // where it is comes by the environment: it must not be in a saved plan
     return out;
   }
   if (backend.kind == "local") {
@@ -64,7 +67,8 @@ Result<TofuBackend> tofu_backend(const Backend& backend, const std::string& dire
     int64_t port = 0;
     if (!parse_int(s.get("port", "5432"), port) || port < 1 || port > 65535) return err(bad_request("backend pg: port must be from 1 to 65535"));
     const std::string host = s.get("host");
-    std::string url = "postgres://" + (host.find(':') != std::string::npos ? "[" + host + "]" : percent_encode(host)) + ":" + std::to_string(port) + "/" + percent_encode(s.get("database")) + "?sslmode=" + mode;
+    std::string url = "postgres://" + (host.find(':') != std::string::npos ? "[" + host + "]" : percent_encode(host)) + ":" + std::to_string(port) + "/" +
+                      percent_encode(s.get("database")) + "?sslmode=" + mode;
     if (!s.get("caCert").empty()) {
       out.files.emplace_back("backend-ca.pem", s.get("caCert"));
       url += "&sslrootcert=" + percent_encode(directory + "/backend-ca.pem");

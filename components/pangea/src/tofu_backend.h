@@ -10,9 +10,9 @@
 namespace engenho::pangea {
 
 struct TofuBackend {
-  json::Value document;                                        // backend.tf.json
-  std::vector<std::string> environment;                        // "NAME=value"
-  std::vector<std::pair<std::string, std::string>> files;      // name -> content, for the time of the run
+  json::Value document;                                    // backend.tf.json
+  std::vector<std::string> environment;                    // "NAME=value"
+  std::vector<std::pair<std::string, std::string>> files;  // name -> content, for the time of the run
 };
 // Errors: BadRequest for an unknown kind (with the known ones) and for settings that are missing or unknown.
 Result<TofuBackend> tofu_backend(const Backend& backend, const std::string& directory);

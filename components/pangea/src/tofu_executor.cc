@@ -89,7 +89,8 @@ class Session {
       prepared_.redactor.add_state(*before);
       ENGENHO_ASSIGN_OR_RETURN(listener_, StateListener::start(state_, port, password.empty() ? hex_encode(random_bytes(24)) : password));
       prepared_.redactor.add(listener_->password());
-      for (const char* variable : {"TF_HTTP_ADDRESS", "TF_HTTP_LOCK_ADDRESS", "TF_HTTP_UNLOCK_ADDRESS"}) environment_.push_back(std::string(variable) + "=" + listener_->url());
+      for (const char* variable : {"TF_HTTP_ADDRESS", "TF_HTTP_LOCK_ADDRESS", "TF_HTTP_UNLOCK_ADDRESS"})
+        environment_.push_back(std::string(variable) + "=" + listener_->url());
       environment_.push_back("TF_HTTP_USERNAME=pangea");
       environment_.push_back("TF_HTTP_PASSWORD=" + listener_->password());
     }
@@ -157,7 +158,7 @@ class Session {
   Status end_orphans() const {
     const std::string file = path("cli.tfrc"), mark = "TF_CLI_CONFIG_FILE=" + file;
     struct stat info {};
-    if (stat(file.c_str(), &info) != 0) return {};   // it was cleaned up: nothing is left
+    if (stat(file.c_str(), &info) != 0) return {};  // it was cleaned up: nothing is left
     const bool long_ago = std::time(nullptr) - info.st_mtime > 3600;
     std::vector<pid_t> children;
     std::error_code code;
@@ -170,8 +171,10 @@ class Session {
       const auto variables = split(*environment, '\0');
       if (std::find(variables.begin(), variables.end(), mark) == variables.end()) continue;
       const std::string program = std::filesystem::read_symlink(entry.path() / "exe", code).string();
-      if (program != std::filesystem::canonical(program_, code).string() || long_ago) children.push_back(static_cast<pid_t>(pid));
-      else return failure_status(FailureKind::kStateLocked, "the program of a run that was cut off is still ending in the workspace directory: it is locked");
+      if (program != std::filesystem::canonical(program_, code).string() || long_ago)
+        children.push_back(static_cast<pid_t>(pid));
+      else
+        return failure_status(FailureKind::kStateLocked, "the program of a run that was cut off is still ending in the workspace directory: it is locked");
     }
     for (const pid_t pid : children) kill(pid, SIGKILL);
     return {};
@@ -200,8 +203,13 @@ class Session {
       }
     }
     const json::Value* settings = prepared_.config.get("terraform");
-    const std::string digest = sha256_hex(json::dump(json::Object{{"program", program_}, {"configuration", configuration}, {"backend", backend.document}, {"types", std::move(types)},
-                                                                  {"terraform", settings ? *settings : json::Value()}, {"module", prepared_.config.get("module") ? *prepared_.config.get("module") : json::Value()}}));
+    const std::string digest =
+        sha256_hex(json::dump(json::Object{{"program", program_},
+                                           {"configuration", configuration},
+                                           {"backend", backend.document},
+                                           {"types", std::move(types)},
+                                           {"terraform", settings ? *settings : json::Value()},
+                                           {"module", prepared_.config.get("module") ? *prepared_.config.get("module") : json::Value()}}));
     auto before = read_file(path(kInitialized));
     if (before && *before == digest) return {};
     // A plugin cache takes one writer at a time, and terraform does not see to that.
@@ -236,7 +244,8 @@ class Session {
     if (!clustered()) {
       auto end = run({"state", "push", kUnsavedState});
       if (!end) return end.error();
-      if (end->exit_code != 0) return failed("state push", {}, *end).with_context(std::string("the state that an earlier run could not store (") + kUnsavedState + ")");
+      if (end->exit_code != 0)
+        return failed("state push", {}, *end).with_context(std::string("the state that an earlier run could not store (") + kUnsavedState + ")");
       unlink(file.c_str());
       return {};
     }
@@ -273,7 +282,8 @@ class TofuExecutor final : public Executor {
     std::vector<std::string> errors;
     if (const json::Value* diagnostics = parsed->get("diagnostics")) {
       for (const json::Value& d : diagnostics->items()) {
-        if (d.str_at({"severity"}) == "error") errors.push_back(plain_error(std::string(d.str_at({"summary"})) + ": " + std::string(d.str_at({"detail"})), session.redactor()));
+        if (d.str_at({"severity"}) == "error")
+          errors.push_back(plain_error(std::string(d.str_at({"summary"})) + ": " + std::string(d.str_at({"detail"})), session.redactor()));
       }
     }
     return errors.empty() && end.exit_code == 0 ? Status() : session.failed("validate", errors, end);
@@ -284,9 +294,11 @@ class TofuExecutor final : public Executor {
     ENGENHO_TRY(session.open(0, ""));
     ENGENHO_ASSIGN(const std::string before, session.state_document());
     ENGENHO_ASSIGN(const StateId made_from, state_id(before));
-    ENGENHO_TRY(session.write("tfplan", ""));   // private from the beginning, and gone at the end
+    ENGENHO_TRY(session.write("tfplan", ""));  // private from the beginning, and gone at the end
     // No lock: the state is compared when the plan is applied.
-    std::vector<std::string> arguments = {"plan", "-input=false", "-no-color", "-json", "-lock=false", "-compact-warnings", "-parallelism=" + std::to_string(options_.parallelism), "-out=tfplan"};
+    std::vector<std::string> arguments = {
+        "plan",       "-input=false", "-no-color", "-json", "-lock=false", "-compact-warnings", "-parallelism=" + std::to_string(options_.parallelism),
+        "-out=tfplan"};
     if (options.destroy) arguments.emplace_back("-destroy");
     if (options.refresh_only) arguments.emplace_back("-refresh-only");
     if (!options.refresh) arguments.emplace_back("-refresh=false");
@@ -296,7 +308,7 @@ class TofuExecutor final : public Executor {
     ENGENHO_ASSIGN(const ProcessEnd end, session.run(arguments, [&](std::string_view line) { output.line(line); }));
     if (end.exit_code != 0) {
       const Status s = session.failed("plan", output.errors(), end);
-      if (classify_failure(s).kind == FailureKind::kEmptyWorkspace) (void)session.forget_initialization();   // the next one begins anew
+      if (classify_failure(s).kind == FailureKind::kEmptyWorkspace) (void)session.forget_initialization();  // the next one begins anew
       return err(s);
     }
     SavedPlan out;
@@ -351,12 +363,14 @@ class TofuExecutor final : public Executor {
     ENGENHO_ASSIGN(const std::string before, session.state_document());
     ENGENHO_ASSIGN(const StateId made_from, state_id(before));
     if (made_from != StateId{saved.serial, saved.lineage}) {
-      return err(failure_status(FailureKind::kStalePlan, "saved plan is stale: it was made from state serial " + std::to_string(saved.serial) + ", and the state now has serial " + std::to_string(made_from.serial) +
+      return err(failure_status(FailureKind::kStalePlan, "saved plan is stale: it was made from state serial " + std::to_string(saved.serial) +
+                                                             ", and the state now has serial " + std::to_string(made_from.serial) +
                                                              (made_from.lineage == saved.lineage ? "" : " of another lineage")));
     }
     ENGENHO_TRY(session.write("tfplan", file));
     TofuOutput output(session.redactor(), run);
-    ENGENHO_ASSIGN(const ProcessEnd end, session.run({"apply", "-input=false", "-no-color", "-json", "-compact-warnings", "-parallelism=" + std::to_string(options_.parallelism), "tfplan"},
+    ENGENHO_ASSIGN(const ProcessEnd end, session.run({"apply", "-input=false", "-no-color", "-json", "-compact-warnings",
+                                                      "-parallelism=" + std::to_string(options_.parallelism), "tfplan"},
                                                      [&](std::string_view line) { output.line(line); }));
     const bool good = end.exit_code == 0;
     if (!good && !output.begun()) return err(session.failed("apply", output.errors(), end));
@@ -374,7 +388,7 @@ class TofuExecutor final : public Executor {
       out.failure = classify_failure(s);
     }
     if (auto unsaved = read_file(session.path(kUnsavedState))) {
-      out.unsaved_state = std::move(*unsaved);   // it stays there, too: the next run stores it
+      out.unsaved_state = std::move(*unsaved);  // it stays there, too: the next run stores it
       out.ok = false;
     }
     auto after = session.state_document();
@@ -421,7 +435,9 @@ class TofuExecutor final : public Executor {
     if (outputs == nullptr) return out;
     for (const auto& [name, o] : outputs->members()) {
       const json::Value *value = o.get("value"), *type = o.get("type"), *sensitive = o.get("sensitive");
-      out.set(name, json::Object{{"value", value ? *value : json::Value()}, {"type", type ? *type : json::Value()}, {"sensitive", sensitive != nullptr && sensitive->bool_or(false)}});
+      out.set(name, json::Object{{"value", value ? *value : json::Value()},
+                                 {"type", type ? *type : json::Value()},
+                                 {"sensitive", sensitive != nullptr && sensitive->bool_or(false)}});
     }
     return out;
   }
@@ -443,7 +459,11 @@ class TofuExecutor final : public Executor {
     json::Array targets, replace;
     for (const std::string& t : options.targets) targets.push_back(t);
     for (const std::string& r : options.replace) replace.push_back(r);
-    content.set("options", json::Object{{"destroy", options.destroy}, {"refresh_only", options.refresh_only}, {"refresh", options.refresh}, {"targets", std::move(targets)}, {"replace", std::move(replace)}});
+    content.set("options", json::Object{{"destroy", options.destroy},
+                                        {"refresh_only", options.refresh_only},
+                                        {"refresh", options.refresh},
+                                        {"targets", std::move(targets)},
+                                        {"replace", std::move(replace)}});
     return sha256_hex(json::dump(json::Value(std::move(content))));
   }
 
@@ -458,12 +478,14 @@ Result<std::unique_ptr<Executor>> make_tofu_executor(const std::string& name, co
   std::string program = options.program;
   if (!program.empty()) {
     program = find_program(program);
-    if (program.empty() || access(program.c_str(), X_OK) != 0) return err(failure_status(FailureKind::kProviderUnavailable, "executor " + name + " is not available: " + options.program + " cannot be run"));
+    if (program.empty() || access(program.c_str(), X_OK) != 0)
+      return err(failure_status(FailureKind::kProviderUnavailable, "executor " + name + " is not available: " + options.program + " cannot be run"));
   } else {
     for (const char* candidate : {name == "terraform" ? "terraform" : "tofu", name == "terraform" ? "tofu" : "terraform"}) {
       if (program.empty()) program = find_program(candidate);
     }
-    if (program.empty()) return err(failure_status(FailureKind::kProviderUnavailable, "executor " + name + " is not available: neither tofu nor terraform is in PATH"));
+    if (program.empty())
+      return err(failure_status(FailureKind::kProviderUnavailable, "executor " + name + " is not available: neither tofu nor terraform is in PATH"));
   }
   return std::make_unique<TofuExecutor>(program, options);
 }

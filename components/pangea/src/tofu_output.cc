@@ -98,7 +98,9 @@ std::vector<Outcome> TofuOutput::outcomes(const PlanModel& model, bool good) con
     o.started = fate.started;
     o.elapsed = fate.elapsed;
     const std::vector<std::string> parts = change.action == "replace" ? std::vector<std::string>{"create", "delete"} : std::vector<std::string>{change.action};
-    const auto count = [&](const std::map<std::string, int>& of) { return std::count_if(parts.begin(), parts.end(), [&](const std::string& p) { return of.contains(p); }); };
+    const auto count = [&](const std::map<std::string, int>& of) {
+      return std::count_if(parts.begin(), parts.end(), [&](const std::string& p) { return of.contains(p); });
+    };
     if (count(fate.failed) > 0) {
       o.result = Outcome::Result::kFailed;
       for (const Diagnostic& d : diagnostics_) {
@@ -107,7 +109,7 @@ std::vector<Outcome> TofuOutput::outcomes(const PlanModel& model, bool good) con
       }
       if (o.message.empty()) o.message = fate.message;
     } else if (good || count(fate.done) == static_cast<long>(parts.size())) {
-      o.result = Outcome::Result::kDone;   // what has no step of its own (forget, import) is done with the whole
+      o.result = Outcome::Result::kDone;  // what has no step of its own (forget, import) is done with the whole
     } else if (count(fate.begun) > 0) {
       o.result = Outcome::Result::kInterrupted;
       o.message = "the program ended while this was under way";

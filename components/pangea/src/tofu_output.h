@@ -22,14 +22,14 @@ class TofuOutput {
   const std::vector<Diagnostic>& diagnostics() const { return diagnostics_; }
   std::vector<std::string> errors() const;
   std::vector<std::string> warnings() const;
-  bool begun() const { return begun_; }   // something was begun outside
+  bool begun() const { return begun_; }  // something was begun outside
   // The fate of each change. `good`: the program ended well.
   std::vector<Outcome> outcomes(const PlanModel& model, bool good) const;
 
  private:
   struct Fate {
     WallTime started{};
-    std::map<std::string, int> begun, done, failed;   // by action
+    std::map<std::string, int> begun, done, failed;  // by action
     Duration elapsed{0};
     std::string message;
   };
@@ -38,7 +38,7 @@ class TofuOutput {
   bool begun_ = false;
   std::map<std::string, Fate> fates_;
   std::vector<Diagnostic> diagnostics_;
-  std::string other_;   // lines that are no JSON
+  std::string other_;  // lines that are no JSON
 };
 
 // Without the frame that terraform draws around errors, redacted.

@@ -112,7 +112,7 @@ bool uses_provider(const json::Value& config, const std::string& type) {
       }
     });
   }
-  return used || config.get("module") != nullptr;   // what modules use is not known here
+  return used || config.get("module") != nullptr;  // what modules use is not known here
 }
 
 // Commands on this machine, as whoever this process is: magma has no provisioners, and terraform's are refused.
@@ -123,7 +123,8 @@ Status refuse_provisioners(const json::Value& config) {
       each_object(&names, [&, type = type](const json::Value& bodies) {
         for (const auto& [name, body] : bodies.members()) {
           each_object(&body, [&, name = name](const json::Value& one) {
-            if (one.get("provisioner") != nullptr) found = bad_request(type + "." + name + " has a provisioner: it would run commands on this machine, and is not supported");
+            if (one.get("provisioner") != nullptr)
+              found = bad_request(type + "." + name + " has a provisioner: it would run commands on this machine, and is not supported");
           });
         }
       });
@@ -155,12 +156,16 @@ bool is_open_setting(std::string_view name) {
 
 void add_secrets(Redactor& redactor, const json::Value& block) {
   for (const auto& [name, member] : block.members()) {
-    if (member.is_object() || member.is_array()) add_secrets(redactor, member);
-    else if (!is_open_setting(name)) redactor.add_all(member);
+    if (member.is_object() || member.is_array())
+      add_secrets(redactor, member);
+    else if (!is_open_setting(name))
+      redactor.add_all(member);
   }
   for (const json::Value& item : block.items()) {
-    if (item.is_object() || item.is_array()) add_secrets(redactor, item);
-    else redactor.add_all(item);
+    if (item.is_object() || item.is_array())
+      add_secrets(redactor, item);
+    else
+      redactor.add_all(item);
   }
 }
 
@@ -170,13 +175,15 @@ Status check_environment_name(const std::string& name) {
                     std::all_of(name.begin(), name.end(), [](char c) { return isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; });
   if (!good) return bad_request("\"" + name + "\" is no name of an environment variable");
   // What would change the program that runs, not the provider's credentials.
-  if (kOurs.contains(name) || name.starts_with("LD_") || name.starts_with("TF_") || name.starts_with("PLUGIN_")) return bad_request("the environment variable " + name + " cannot be set for an executor");
+  if (kOurs.contains(name) || name.starts_with("LD_") || name.starts_with("TF_") || name.starts_with("PLUGIN_"))
+    return bad_request("the environment variable " + name + " cannot be set for an executor");
   return {};
 }
 
 Status check_file_name(const std::string& name) {
-  const bool bare = !name.empty() && name.size() <= 200 && name[0] != '.' &&
-                    std::all_of(name.begin(), name.end(), [](char c) { return isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == '-'; });
+  const bool bare = !name.empty() && name.size() <= 200 && name[0] != '.' && std::all_of(name.begin(), name.end(), [](char c) {
+    return isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '_' || c == '-';
+  });
   if (!bare) return bad_request("secret file \"" + name + "\": the name must be letters, digits, '.', '_' and '-', and not begin with a dot");
   for (const char* end : {".tf", ".tf.json", ".tofu", ".tofu.json", ".tfvars", ".tfvars.json", ".tfrc", ".tfstate", ".hcl"}) {
     if (name.ends_with(end)) return bad_request("secret file \"" + name + "\": files that end in " + end + " are the executor's own");
@@ -191,11 +198,14 @@ Status check_file_name(const std::string& name) {
 
 Result<Prepared> prepare(const Workspace& w) {
   Prepared out;
-  if (!w.config.is_object() || w.config.members().empty()) return err(failure_status(FailureKind::kEmptyWorkspace, "there are no configuration files: the rendered document is empty"));
+  if (!w.config.is_object() || w.config.members().empty())
+    return err(failure_status(FailureKind::kEmptyWorkspace, "there are no configuration files: the rendered document is empty"));
   if (w.directory.empty() || w.directory[0] != '/') return err(bad_request("the workspace directory must be an absolute path"));
   const json::Value* settings = w.config.get("terraform");
   for (const char* name : {"backend", "cloud"}) {
-    const bool there = settings != nullptr && (settings->get(name) != nullptr || std::any_of(settings->items().begin(), settings->items().end(), [&](const json::Value& part) { return part.get(name) != nullptr; }));
+    const bool there = settings != nullptr &&
+                       (settings->get(name) != nullptr ||
+                        std::any_of(settings->items().begin(), settings->items().end(), [&](const json::Value& part) { return part.get(name) != nullptr; }));
     if (there) return err(bad_request(std::string("the configuration has a ") + name + " block: where the state lives is for its PangeaNamespace to say"));
   }
   ENGENHO_TRY(refuse_provisioners(w.config));
@@ -214,7 +224,7 @@ Result<Prepared> prepare(const Workspace& w) {
     if (value != nullptr && !w.environment.contains(name)) out.environment.push_back(std::string(name) + "=" + value);
   }
   out.environment.emplace_back("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-  out.environment.push_back("HOME=" + w.directory);   // no configuration of whoever runs this program
+  out.environment.push_back("HOME=" + w.directory);  // no configuration of whoever runs this program
   out.environment.emplace_back("LANG=C.UTF-8");
   for (const auto& [name, value] : w.environment) {
     ENGENHO_TRY(check_environment_name(name));
@@ -244,7 +254,8 @@ Result<std::unique_ptr<RunDirectory>> RunDirectory::enter(const Workspace& w) {
   const std::string lock = w.directory + "/.run.lock";
   out->lock_ = open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (out->lock_ < 0) return err(errno_error("open " + lock, errno));
-  if (flock(out->lock_, LOCK_EX | LOCK_NB) != 0) return err(failure_status(FailureKind::kStateLocked, "another run is in the workspace directory: it is locked"));
+  if (flock(out->lock_, LOCK_EX | LOCK_NB) != 0)
+    return err(failure_status(FailureKind::kStateLocked, "another run is in the workspace directory: it is locked"));
   for (const auto& [name, content] : w.secret_files) ENGENHO_TRY(out->write(name, content));
   return out;
 }
@@ -278,7 +289,8 @@ Limit::~Limit() {
 Status Limit::explain(const Status& status) const {
   if (status.ok()) return status;
   if (late_) {
-    return failure_status(FailureKind::kStopped, "not finished within " + std::to_string(std::chrono::duration_cast<std::chrono::seconds>(run_.timeout).count()) + " s" +
+    return failure_status(FailureKind::kStopped, "not finished within " +
+                                                     std::to_string(std::chrono::duration_cast<std::chrono::seconds>(run_.timeout).count()) + " s" +
                                                      (status.message().empty() ? "" : ": " + status.message()));
   }
   if (run_.stop.stopped()) return failure_status(FailureKind::kStopped, "stopped" + (status.message().empty() ? "" : ": " + status.message()));

@@ -12,9 +12,9 @@
 namespace engenho::pangea {
 
 struct Prepared {
-  json::Value config;                        // with the provider blocks
-  json::Object variables;                    // those that are declared
-  std::vector<std::string> environment;      // the whole of a child's: "NAME=value"
+  json::Value config;                    // with the provider blocks
+  json::Object variables;                // those that are declared
+  std::vector<std::string> environment;  // the whole of a child's: "NAME=value"
   Redactor redactor;
 };
 // Errors: BadRequest that names what is wrong: a file's name, a variable of the environment, a backend.

@@ -29,8 +29,8 @@ magma::LockInfo info(const std::string& who = "test") {
 }
 
 std::string document(uint64_t serial, const std::string& lineage, const std::string& content = "") {
-  return R"({"version": 4, "serial": )" + std::to_string(serial) + R"(, "lineage": ")" + lineage + R"(", "terraform_version": "1.9.0", "outputs": {"o": {"value": ")" + content +
-         R"(", "type": "string"}}, "resources": []})";
+  return R"({"version": 4, "serial": )" + std::to_string(serial) + R"(, "lineage": ")" + lineage +
+         R"(", "terraform_version": "1.9.0", "outputs": {"o": {"value": ")" + content + R"(", "type": "string"}}, "resources": []})";
 }
 
 std::vector<Secret> secrets(client::Client& client) {
@@ -57,20 +57,21 @@ TEST_CASE("nothing, a state, the next, and who is refused") {
   CHECK(*state.read() == "");
   CHECK(state.read_cursor()->empty());
   CHECK(state.current()->serial == 0);
-  CHECK(state.write(document(1, "l"), 0, "", 1).conflict());   // no lock
+  CHECK(state.write(document(1, "l"), 0, "", 1).conflict());  // no lock
   CHECK(state.clear_cursor(1).conflict());
   auto token = state.lock(info());
   INFO((token ? "" : token.error().message()));
   REQUIRE(token);
   CHECK(state.lock(info()).error().conflict());
-  CHECK(state.write(document(2, "l"), 1, "l", *token).conflict());   // not what is there
+  CHECK(state.write(document(2, "l"), 1, "l", *token).conflict());  // not what is there
   REQUIRE(state.write(document(1, "l", "a"), 0, "", *token).ok());
   CHECK(state.write(document(1, "l", "b"), 0, "", *token).conflict());
   CHECK(state.write(document(2, "l", "b"), 1, "other", *token).message().find("lineage") != std::string::npos);
   CHECK(state.write(document(2, "l", "b"), 1, "l", *token + 1).conflict());
   REQUIRE(state.write(document(2, "l", "b"), 1, "l", *token).ok());
   CHECK(*state.read() == document(2, "l", "b"));
-  for (const char* bad : {"", "{}", "[]", R"({"version": 3, "serial": 3, "lineage": "l"})", R"({"version": 4, "serial": 3})"}) CHECK_FALSE(state.write(bad, 2, "l", *token).ok());
+  for (const char* bad : {"", "{}", "[]", R"({"version": 3, "serial": 3, "lineage": "l"})", R"({"version": 4, "serial": 3})"})
+    CHECK_FALSE(state.write(bad, 2, "l", *token).ok());
   REQUIRE(state.unlock(*token).ok());
   CHECK_FALSE(state.unlock(*token).ok());
   CHECK(state.write(document(3, "l"), 2, "l", *token).ok() == false);
@@ -89,7 +90,8 @@ TEST_CASE("two PangeaNamespaces, two namespaces, two templates never share") {
   Cluster cluster;
   auto client = cluster.client();
   // The last two would run together if the names were only put one after the other.
-  const std::vector<StateName> names = {{"dev", "default", "web"}, {"prod", "default", "web"}, {"dev", "other", "web"}, {"dev", "default", "db"}, {"a", "b-c", "d"}, {"a-b", "c", "d"}};
+  const std::vector<StateName> names = {{"dev", "default", "web"}, {"prod", "default", "web"}, {"dev", "other", "web"},
+                                        {"dev", "default", "db"},  {"a", "b-c", "d"},          {"a-b", "c", "d"}};
   for (const StateName& n : names) {
     ClusterState state(client, n);
     CHECK(*state.read() == "");
@@ -121,7 +123,7 @@ TEST_CASE("ten megabytes that do not compress, whole again and collected when re
   CHECK(*state.read() == third);
   CHECK(*state.read_version(2) == second);
   CHECK(state.read_version(1).error().not_found());
-  CHECK(secrets(*client).size() <= 2 * pieces + 3);   // the first one's pieces are gone
+  CHECK(secrets(*client).size() <= 2 * pieces + 3);  // the first one's pieces are gone
   // One byte of a piece changed: an error, not another state.
   for (const Secret& s : secrets(*client)) {
     if (!s.immutable.value_or(false)) continue;
@@ -147,7 +149,7 @@ TEST_CASE("history: a version for each operation, and back to an earlier one") {
   for (int operation = 1; operation <= 6; ++operation) {
     auto token = state.lock(info());
     REQUIRE(token);
-    for (int i = 0; i < 5; ++i) {   // the writes of one operation are one version
+    for (int i = 0; i < 5; ++i) {  // the writes of one operation are one version
       REQUIRE(state.write(document(serial + 1, "l", std::to_string(operation) + "." + std::to_string(i)), serial, serial == 0 ? "" : "l", *token).ok());
       ++serial;
     }
@@ -167,7 +169,7 @@ TEST_CASE("history: a version for each operation, and back to an earlier one") {
   const json::Value now = parse_json(*state.read());
   CHECK(now.get("serial")->as_int() == 31);
   CHECK(now.str_at({"outputs", "o", "value"}) == "4.4");
-  CHECK((*state.versions())[1].version == 6);   // what was there can be had again
+  CHECK((*state.versions())[1].version == 6);  // what was there can be had again
   CHECK_FALSE(state.holder()->has_value());
   auto token = state.lock(info());
   REQUIRE(state.clear(*token).ok());
@@ -227,14 +229,17 @@ TEST_CASE("a lock is renewed while its holder lives, and the holder hears when i
     auto token = holder.lock(info());
     REQUIRE(token);
     const auto first = (*other.holder())->until;
-    CHECK(eventually([&] { auto h = other.holder(); return h && *h && (*h)->until > first + std::chrono::seconds(1); }));   // longer than one lease
+    CHECK(eventually([&] {
+      auto h = other.holder();
+      return h && *h && (*h)->until > first + std::chrono::seconds(1);
+    }));  // longer than one lease
     CHECK_FALSE(holder.lost().stopped());
     REQUIRE(other.force_unlock("").ok());
     CHECK(holder.lost().wait_for(std::chrono::seconds(20)));
     CHECK(holder.write(document(1, "l"), 0, "", *token).conflict());
     REQUIRE(holder.lock(info()));
   }
-  CHECK_FALSE(other.holder()->has_value());   // it went with its holder
+  CHECK_FALSE(other.holder()->has_value());  // it went with its holder
 }
 
 TEST_CASE("of writers at once one wins") {
@@ -256,8 +261,10 @@ TEST_CASE("of writers at once one wins") {
         }
         auto now = state.current();
         const Status s = now ? state.write(document(now->serial + 1, "l", std::to_string(i)), now->serial, now->lineage, *token) : now.error();
-        if (s.ok()) ++wins;
-        else ++others;
+        if (s.ok())
+          ++wins;
+        else
+          ++others;
         if (!state.unlock(*token).ok()) ++others;
       }
     });
@@ -267,7 +274,7 @@ TEST_CASE("of writers at once one wins") {
   CHECK(others == 0);
   CHECK(wins + conflicts == 60);
   CHECK(wins > 0);
-  CHECK(ClusterState(client, kName).current()->serial == static_cast<uint64_t>(wins.load()));   // none was lost
+  CHECK(ClusterState(client, kName).current()->serial == static_cast<uint64_t>(wins.load()));  // none was lost
 }
 
 TEST_CASE("the cursor: lines in order, over several objects, gone at once") {

@@ -38,8 +38,9 @@ int main(int argc, char** argv) {
   Workspace w;
   w.name = "web";
   w.directory = directory;
-  w.config = *json::parse(R"({"terraform": {"required_providers": {"test": {"source": "example.com/test/test"}}}, "resource": {"test_thing": {"t": {"count": )" + std::string(argv[5]) +
-                          R"(, "name": "t${count.index}", "mode": "slow"}}}})");
+  w.config =
+      *json::parse(R"({"terraform": {"required_providers": {"test": {"source": "example.com/test/test"}}}, "resource": {"test_thing": {"t": {"count": )" +
+                   std::string(argv[5]) + R"(, "name": "t${count.index}", "mode": "slow"}}}})");
   w.environment["TEST_PROVIDER_CLOUD"] = cloud;
   // The lock of the one that was killed runs out.
   for (const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(30);;) {

@@ -14,7 +14,9 @@ using namespace engenho::pangea::testing;
 
 namespace {
 
-std::unique_ptr<Executor> magma_executor() { return std::move(*make_executor("magma", {})); }
+std::unique_ptr<Executor> magma_executor() {
+  return std::move(*make_executor("magma", {}));
+}
 
 }  // namespace
 
@@ -30,7 +32,9 @@ TEST_CASE("plan, keep, read again, apply exactly that") {
   TempDir dir;
   auto executor = magma_executor();
   auto state = magma::make_memory_state();
-  const Workspace w = workspace(dir, R"({"resource": {"terraform_data": {"a": {"input": "x"}, "b": {"input": "${terraform_data.a.id}"}}}, "output": {"o": {"value": "${terraform_data.a.output}"}}})");
+  const Workspace w = workspace(
+      dir,
+      R"({"resource": {"terraform_data": {"a": {"input": "x"}, "b": {"input": "${terraform_data.a.id}"}}}, "output": {"o": {"value": "${terraform_data.a.output}"}}})");
   std::mutex mutex;
   std::vector<std::string> events;
   Run run;
@@ -121,7 +125,8 @@ TEST_CASE("a block for a provider that is not used is left out") {
   Workspace w = workspace(dir, R"({"resource": {"terraform_data": {"acme_x": {}}}})");
   w.providers.set("acme", json::Object{{"token", "x"}});
   CHECK(executor->plan(w, *state, {}, {}));
-  for (const char* config : {R"({"resource": {"acme_rocket": {"r": {}}}})", R"({"data": [{"acme": [{"r": {}}]}]})", R"({"provider": {"acme": {}}, "resource": {"terraform_data": {"a": {"provider": "acme"}}}})",
+  for (const char* config : {R"({"resource": {"acme_rocket": {"r": {}}}})", R"({"data": [{"acme": [{"r": {}}]}]})",
+                             R"({"provider": {"acme": {}}, "resource": {"terraform_data": {"a": {"provider": "acme"}}}})",
                              R"({"resource": {"other_thing": {"a": {"provider": "acme.west"}}}})"}) {
     INFO(config);
     w.config = parse_json(config);
@@ -149,8 +154,10 @@ TEST_CASE("what would run commands, or move the state, is refused whoever carrie
   TempDir dir;
   auto executor = magma_executor();
   auto state = magma::make_memory_state();
-  for (const char* config : {R"({"resource": {"terraform_data": {"a": {"provisioner": {"local-exec": {"command": "id"}}}}}})", R"({"resource": [{"terraform_data": [{"a": [{"provisioner": []}]}]}]})",
-                             R"({"terraform": {"backend": {"local": {}}}, "resource": {"terraform_data": {"a": {}}}})", R"({"terraform": [{"cloud": {}}], "resource": {"terraform_data": {"a": {}}}})"}) {
+  for (const char* config : {R"({"resource": {"terraform_data": {"a": {"provisioner": {"local-exec": {"command": "id"}}}}}})",
+                             R"({"resource": [{"terraform_data": [{"a": [{"provisioner": []}]}]}]})",
+                             R"({"terraform": {"backend": {"local": {}}}, "resource": {"terraform_data": {"a": {}}}})",
+                             R"({"terraform": [{"cloud": {}}], "resource": {"terraform_data": {"a": {}}}})"}) {
     INFO(config);
     auto plan = executor->plan(workspace(dir, config), *state, {}, {});
     REQUIRE_FALSE(plan);
@@ -162,7 +169,8 @@ TEST_CASE("time runs out: what was begun is told, and the error says why") {
   TempDir dir;
   auto executor = magma_executor();
   auto state = magma::make_memory_state();
-  const Workspace w = workspace(dir, R"({"resource": {"time_sleep": {"s": {"create_duration": "60s"}}, "terraform_data": {"after": {"input": "${time_sleep.s.id}"}}}})");
+  const Workspace w =
+      workspace(dir, R"({"resource": {"time_sleep": {"s": {"create_duration": "60s"}}, "terraform_data": {"after": {"input": "${time_sleep.s.id}"}}}})");
   auto plan = executor->plan(w, *state, {}, {});
   REQUIRE(plan);
   Run run;

@@ -23,6 +23,7 @@ TEST_CASE("errors are told apart by what is said") {
       {"422 name already exists on this account", FailureKind::kObjectExistsUntracked},
       {"Error: Failed to query available provider packages", FailureKind::kProviderUnavailable},
       {"Error: Plugin did not respond: the plugin encountered an error", FailureKind::kProviderUnavailable},
+      {"Request cancelled: The plugin6.(*GRPCProvider).ApplyResourceChange request was cancelled.", FailureKind::kProviderUnavailable},
       {"AccessDenied: User is not authorized to perform: iam:CreateRole", FailureKind::kPermissionDenied},
       {"403 Forbidden", FailureKind::kPermissionDenied},
       {"401 Bad credentials", FailureKind::kPermissionDenied},

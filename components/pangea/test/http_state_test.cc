@@ -18,7 +18,8 @@ std::string document(uint64_t serial, const std::string& lineage = "l", const st
   return R"({"version": 4, "serial": )" + std::to_string(serial) + R"(, "lineage": ")" + lineage + R"(", "outputs": {)" + more + R"(}, "resources": []})";
 }
 std::string lock_body(const std::string& id, const std::string& who = "me@here") {
-  return R"({"ID":")" + id + R"(","Operation":"OperationTypeApply","Info":"i","Who":")" + who + R"(","Version":"1.11.4","Created":"2026-01-02T03:04:05.6Z","Path":""})";
+  return R"({"ID":")" + id + R"(","Operation":"OperationTypeApply","Info":"i","Who":")" + who +
+         R"(","Version":"1.11.4","Created":"2026-01-02T03:04:05.6Z","Path":""})";
 }
 StateRequest request(const std::string& method, const std::string& body = "", const std::string& id = "") {
   StateRequest out;
@@ -34,7 +35,7 @@ void protocol(const std::function<HttpState&()>& backend) {
   CHECK(backend().handle(request("PATCH")).status == 405);
   CHECK(backend().handle(request("LOCK", "{}")).status == 400);
   CHECK(backend().handle(request("LOCK", lock_body("A"))).status == 200);
-  CHECK(backend().handle(request("LOCK", lock_body("A"))).status == 200);   // its answer was lost
+  CHECK(backend().handle(request("LOCK", lock_body("A"))).status == 200);  // its answer was lost
   const StateAnswer refused = backend().handle(request("LOCK", lock_body("B")));
   CHECK(refused.status == 423);
   CHECK(parse_json(refused.body).str_at({"ID"}) == "A");
@@ -43,7 +44,7 @@ void protocol(const std::function<HttpState&()>& backend) {
   CHECK(backend().handle(request("POST", document(1), "B")).status == 423);
   CHECK(backend().handle(request("POST", document(1))).status == 423);
   CHECK(backend().handle(request("POST", document(1), "A")).status == 200);
-  CHECK(backend().handle(request("POST", document(1), "A")).status == 200);   // the same again
+  CHECK(backend().handle(request("POST", document(1), "A")).status == 200);  // the same again
   CHECK(backend().handle(request("POST", document(1, "l", R"("x": {"value": 1, "type": "number"})"), "A")).status == 409);
   CHECK(backend().handle(request("POST", document(5), "A")).status == 200);
   CHECK(backend().handle(request("POST", document(4), "A")).status == 409);
@@ -57,10 +58,10 @@ void protocol(const std::function<HttpState&()>& backend) {
   CHECK(backend().handle(request("UNLOCK", "{}")).status == 400);
   CHECK(backend().handle(request("UNLOCK", lock_body("A"))).status == 200);
   CHECK(backend().handle(request("UNLOCK", lock_body("A"))).status == 200);
-  CHECK(backend().handle(request("POST", document(6), "A")).status == 409);   // the lock is not held any more
-  CHECK(backend().handle(request("POST", document(6))).status == 200);        // terraform -lock=false
+  CHECK(backend().handle(request("POST", document(6), "A")).status == 409);  // the lock is not held any more
+  CHECK(backend().handle(request("POST", document(6))).status == 200);       // terraform -lock=false
   CHECK(backend().handle(request("LOCK", lock_body("C"))).status == 200);
-  CHECK(backend().handle(request("UNLOCK")).status == 200);                   // broken by force
+  CHECK(backend().handle(request("UNLOCK")).status == 200);  // broken by force
   CHECK(backend().handle(request("POST", document(7), "C")).status == 409);
   CHECK(backend().handle(request("LOCK", lock_body("D"))).status == 200);
   const StateAnswer got = backend().handle(request("GET"));
@@ -138,7 +139,8 @@ TEST_CASE("terraform itself, from outside: init, plan, apply, a lock that anothe
   ClusterState state(cluster.client(), StateName{"dev", "default", "web"}, options);
   auto listener = StateListener::start(state, 0, "open sesame");
   REQUIRE(listener);
-  write_text(dir.path("w/main.tf.json"), R"({"terraform": {"backend": {"http": {}}}, "variable": {"v": {"default": "1"}}, "resource": {"terraform_data": {"a": {"input": "${var.v}"}}}})");
+  write_text(dir.path("w/main.tf.json"),
+             R"({"terraform": {"backend": {"http": {}}}, "variable": {"v": {"default": "1"}}, "resource": {"terraform_data": {"a": {"input": "${var.v}"}}}})");
   write_text(dir.path("rc"), "disable_checkpoint = true\n");
   const std::string url = (*listener)->url();
   auto terraform = [&](std::vector<std::string> arguments) {
@@ -146,8 +148,9 @@ TEST_CASE("terraform itself, from outside: init, plan, apply, a lock that anothe
     child.argv = {program};
     child.argv.insert(child.argv.end(), arguments.begin(), arguments.end());
     child.cwd = dir.path("w");
-    child.env = {"PATH=/usr/bin:/bin", "HOME=" + dir.path(), "TF_CLI_CONFIG_FILE=" + dir.path("rc"), "TF_IN_AUTOMATION=1", "TF_HTTP_ADDRESS=" + url, "TF_HTTP_LOCK_ADDRESS=" + url, "TF_HTTP_UNLOCK_ADDRESS=" + url,
-                 "TF_HTTP_USERNAME=pangea", "TF_HTTP_PASSWORD=open sesame", "TF_HTTP_RETRY_MAX=0"};
+    child.env = {"PATH=/usr/bin:/bin",           "HOME=" + dir.path(),          "TF_CLI_CONFIG_FILE=" + dir.path("rc"), "TF_IN_AUTOMATION=1",
+                 "TF_HTTP_ADDRESS=" + url,       "TF_HTTP_LOCK_ADDRESS=" + url, "TF_HTTP_UNLOCK_ADDRESS=" + url,        "TF_HTTP_USERNAME=pangea",
+                 "TF_HTTP_PASSWORD=open sesame", "TF_HTTP_RETRY_MAX=0"};
     auto out = run_process(child, std::chrono::seconds(60));
     REQUIRE(out);
     return *out;
@@ -168,7 +171,7 @@ TEST_CASE("terraform itself, from outside: init, plan, apply, a lock that anothe
   INFO(refused.err);
   CHECK(refused.exit_code == 1);
   CHECK(refused.err.find("Error acquiring the state lock") != std::string::npos);
-  CHECK(refused.err.find("ID=" + (*state.holder())->id) != std::string::npos);   // whoever holds it
+  CHECK(refused.err.find("ID=" + (*state.holder())->id) != std::string::npos);  // whoever holds it
   CHECK(classify_failure(refused.err).kind == FailureKind::kStateLocked);
   const std::string id = (*state.holder())->id;
   REQUIRE(terraform({"force-unlock", "-force", "-no-color", id}).exit_code == 0);

@@ -21,7 +21,7 @@ class InProcess {
   explicit InProcess(const std::string& dir) {
     datastore::RocksdbOptions store_options;
     store_options.dir = dir;
-    store_options.fsync = false;   // what is in the kernel outlives the process
+    store_options.fsync = false;  // what is in the kernel outlives the process
     auto store = datastore::open_rocksdb_store(store_options);
     if (!store) std::abort();
     store_ = std::move(*store);

@@ -15,11 +15,13 @@ json::Value parse(std::string_view text) {
 }
 
 std::string entry(const std::string& type, const std::string& actions, const std::string& rest = R"("before": null, "after": {})") {
-  return R"({"address": ")" + type + R"(.x", "mode": "managed", "type": ")" + type + R"(", "name": "x", "provider_name": "registry.terraform.io/hashicorp/aws", "change": {"actions": )" +
-         actions + ", " + rest + "}}";
+  return R"({"address": ")" + type + R"(.x", "mode": "managed", "type": ")" + type +
+         R"(", "name": "x", "provider_name": "registry.terraform.io/hashicorp/aws", "change": {"actions": )" + actions + ", " + rest + "}}";
 }
 
-json::Value plan_of(const std::string& entries) { return parse(R"({"format_version": "1.2", "resource_changes": [)" + entries + "]}"); }
+json::Value plan_of(const std::string& entries) {
+  return parse(R"({"format_version": "1.2", "resource_changes": [)" + entries + "]}");
+}
 
 const Change& find(const PlanModel& model, const std::string& address) {
   for (const Change& c : model.changes) {
@@ -32,12 +34,13 @@ const Change& find(const PlanModel& model, const std::string& address) {
 }  // namespace
 
 TEST_CASE("the plan of one of each kind: +2 ~1 -2, five in all") {
-  auto model = read_plan(plan_of(entry("aws_vpc", R"(["create"])") + "," + entry("aws_subnet", R"(["update"])") + "," + entry("aws_security_group", R"(["delete"])") + "," +
-                                 entry("aws_instance", R"(["delete", "create"])") + "," + entry("aws_s3_bucket", R"(["no-op"])")));
+  auto model =
+      read_plan(plan_of(entry("aws_vpc", R"(["create"])") + "," + entry("aws_subnet", R"(["update"])") + "," + entry("aws_security_group", R"(["delete"])") +
+                        "," + entry("aws_instance", R"(["delete", "create"])") + "," + entry("aws_s3_bucket", R"(["no-op"])")));
   REQUIRE(model);
   CHECK(model->summary() == "+2 ~1 -2");
   CHECK(model->total == 5);
-  REQUIRE(model->changes.size() == 4);   // the one without a change is counted and not listed
+  REQUIRE(model->changes.size() == 4);  // the one without a change is counted and not listed
   CHECK(model->changes[0].address == "aws_instance.x");
   CHECK(model->changes[0].action == "replace");
   CHECK(model->changes[0].provider == "registry.terraform.io/hashicorp/aws");
@@ -59,10 +62,11 @@ TEST_CASE("nothing to do") {
 }
 
 TEST_CASE("data sources are read, not changed; imports, forgets, deposed objects and both replacements") {
-  auto model = read_plan(plan_of(R"({"address": "data.aws_ami.x", "mode": "data", "type": "aws_ami", "name": "x", "change": {"actions": ["read"], "before": null, "after": {}}},)" +
-                                 entry("a_one", R"(["create", "delete"])", R"("before": {}, "after": {}, "replace_paths": [["tags", "a"], ["name"], ["tags", "b"]])") + "," +
-                                 entry("a_two", R"(["no-op"])", R"("before": {}, "after": {}, "importing": {"id": "i-1"})") + "," + entry("a_three", R"(["forget"])") + "," +
-                                 R"({"address": "a_one.x", "deposed": "abcd", "mode": "managed", "type": "a_one", "name": "x", "change": {"actions": ["delete"], "before": {"id": "1"}, "after": null}})"));
+  auto model = read_plan(plan_of(
+      R"({"address": "data.aws_ami.x", "mode": "data", "type": "aws_ami", "name": "x", "change": {"actions": ["read"], "before": null, "after": {}}},)" +
+      entry("a_one", R"(["create", "delete"])", R"("before": {}, "after": {}, "replace_paths": [["tags", "a"], ["name"], ["tags", "b"]])") + "," +
+      entry("a_two", R"(["no-op"])", R"("before": {}, "after": {}, "importing": {"id": "i-1"})") + "," + entry("a_three", R"(["forget"])") + "," +
+      R"({"address": "a_one.x", "deposed": "abcd", "mode": "managed", "type": "a_one", "name": "x", "change": {"actions": ["delete"], "before": {"id": "1"}, "after": null}})"));
   REQUIRE(model);
   CHECK(model->total == 4);
   CHECK(model->summary() == "+1 ~0 -2");
@@ -77,9 +81,12 @@ TEST_CASE("data sources are read, not changed; imports, forgets, deposed objects
 
 TEST_CASE("attributes: changed, unknown after apply, set at creation, lost at deletion") {
   auto model = read_plan(plan_of(
-      entry("t_create", R"(["create"])", R"("before": null, "after": {"a": 1, "b": null}, "after_unknown": {"id": true, "c": {"d": [false]}, "e": [{"f": true}]})") + "," +
-      entry("t_update", R"(["update"])", R"("before": {"a": 1, "b": [1], "s": "x"}, "after": {"a": 1, "b": [2], "s": "x"}, "before_sensitive": {}, "after_sensitive": {"s": true})") + "," +
-      entry("t_delete", R"(["delete"])", R"("before": {"a": 1, "n": null}, "after": null)")));
+      entry("t_create", R"(["create"])",
+            R"("before": null, "after": {"a": 1, "b": null}, "after_unknown": {"id": true, "c": {"d": [false]}, "e": [{"f": true}]})") +
+      "," +
+      entry("t_update", R"(["update"])",
+            R"("before": {"a": 1, "b": [1], "s": "x"}, "after": {"a": 1, "b": [2], "s": "x"}, "before_sensitive": {}, "after_sensitive": {"s": true})") +
+      "," + entry("t_delete", R"(["delete"])", R"("before": {"a": 1, "n": null}, "after": null)")));
   REQUIRE(model);
   CHECK(find(*model, "t_create.x").attributes == std::vector<std::string>{"a", "e", "id"});
   CHECK(find(*model, "t_update.x").attributes == std::vector<std::string>{"b", "s"});
@@ -87,7 +94,9 @@ TEST_CASE("attributes: changed, unknown after apply, set at creation, lost at de
 }
 
 TEST_CASE("drift is apart from changes") {
-  auto model = read_plan(parse(R"({"format_version": "1.2", "resource_drift": [)" + entry("aws_vpc", R"(["update"])", R"("before": {"a": 1}, "after": {"a": 2})") + "," + entry("aws_moved", R"(["no-op"])") + "]}"));
+  auto model =
+      read_plan(parse(R"({"format_version": "1.2", "resource_drift": [)" + entry("aws_vpc", R"(["update"])", R"("before": {"a": 1}, "after": {"a": 2})") + "," +
+                      entry("aws_moved", R"(["no-op"])") + "]}"));
   REQUIRE(model);
   CHECK(model->empty());
   REQUIRE(model->drift.size() == 1);
@@ -96,7 +105,8 @@ TEST_CASE("drift is apart from changes") {
 
 TEST_CASE("what is not understood is an error") {
   for (const char* text : {"{}", "[]", R"({"format_version": "2.0"})", R"({"format_version": "10.1"})", R"({"format_version": "1.2", "errored": true})",
-                           R"({"format_version": "1.2", "resource_changes": [{"mode": "managed"}]})", R"({"format_version": "1.2", "resource_changes": [{"address": "a.b", "mode": "managed"}]})",
+                           R"({"format_version": "1.2", "resource_changes": [{"mode": "managed"}]})",
+                           R"({"format_version": "1.2", "resource_changes": [{"address": "a.b", "mode": "managed"}]})",
                            R"({"format_version": "1.2", "resource_changes": [{"address": "a.b", "change": {"actions": ["explode"]}}]})",
                            R"({"format_version": "1.2", "resource_changes": [{"address": "a.b", "change": {"actions": []}}]})",
                            R"({"format_version": "1.2", "resource_changes": [{"address": "a.b", "mode": "other", "change": {"actions": ["create"]}}]})"}) {

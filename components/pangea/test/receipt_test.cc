@@ -58,14 +58,32 @@ struct Chain {
 
 TEST_CASE("canonical JSON: the examples of RFC 8785") {
   auto canonical = [](std::string_view text) { return canonical_json(parse_json(text)); };
-  CHECK(canonical(R"({"numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001], "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/", "literals": [null, true, false]})") ==
-        R"({"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],"string":"€$\u000f\nA'B\"\\\\\"/"})");
-  CHECK(canonical(R"({"\u20ac": "Euro Sign", "\r": "Carriage Return", "\ufb33": "Hebrew Letter Dalet With Dagesh", "1": "One", "\ud83d\ude00": "Emoji: Grinning Face", "\u0080": "Control", "\u00f6": "Latin Small Letter O With Diaeresis"})") ==
-        "{\"\\r\":\"Carriage Return\",\"1\":\"One\",\"\u0080\":\"Control\",\"\u00f6\":\"Latin Small Letter O With Diaeresis\",\"\u20ac\":\"Euro Sign\",\"\U0001F600\":\"Emoji: Grinning Face\",\"\uFB33\":\"Hebrew Letter Dalet With Dagesh\"}");
-  const std::pair<double, const char*> kNumbers[] = {{0.0, "0"}, {-0.0, "0"}, {5e-324, "5e-324"}, {-5e-324, "-5e-324"}, {1.7976931348623157e308, "1.7976931348623157e+308"}, {9007199254740992.0, "9007199254740992"},
-                                                     {295147905179352830000.0, "295147905179352830000"}, {9.999999999999997e22, "9.999999999999997e+22"}, {1e23, "1e+23"}, {1.0000000000000001e23, "1.0000000000000001e+23"},
-                                                     {999999999999999700000.0, "999999999999999700000"}, {1e21, "1e+21"}, {9.999999999999997e-7, "9.999999999999997e-7"}, {0.000001, "0.000001"}, {333333333.33333325, "333333333.33333325"},
-                                                     {-0.0000033333333333333333, "-0.0000033333333333333333"}, {1424953923781206.2, "1424953923781206.2"}};
+  CHECK(
+      canonical(
+          R"({"numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001], "string": "\u20ac$\u000F\u000aA'\u0042\u0022\u005c\\\"\/", "literals": [null, true, false]})") ==
+      R"({"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],"string":"€$\u000f\nA'B\"\\\\\"/"})");
+  CHECK(
+      canonical(
+          R"({"\u20ac": "Euro Sign", "\r": "Carriage Return", "\ufb33": "Hebrew Letter Dalet With Dagesh", "1": "One", "\ud83d\ude00": "Emoji: Grinning Face", "\u0080": "Control", "\u00f6": "Latin Small Letter O With Diaeresis"})") ==
+      "{\"\\r\":\"Carriage Return\",\"1\":\"One\",\"\u0080\":\"Control\",\"\u00f6\":\"Latin Small Letter O With Diaeresis\",\"\u20ac\":\"Euro "
+      "Sign\",\"\U0001F600\":\"Emoji: Grinning Face\",\"\uFB33\":\"Hebrew Letter Dalet With Dagesh\"}");
+  const std::pair<double, const char*> kNumbers[] = {{0.0, "0"},
+                                                     {-0.0, "0"},
+                                                     {5e-324, "5e-324"},
+                                                     {-5e-324, "-5e-324"},
+                                                     {1.7976931348623157e308, "1.7976931348623157e+308"},
+                                                     {9007199254740992.0, "9007199254740992"},
+                                                     {295147905179352830000.0, "295147905179352830000"},
+                                                     {9.999999999999997e22, "9.999999999999997e+22"},
+                                                     {1e23, "1e+23"},
+                                                     {1.0000000000000001e23, "1.0000000000000001e+23"},
+                                                     {999999999999999700000.0, "999999999999999700000"},
+                                                     {1e21, "1e+21"},
+                                                     {9.999999999999997e-7, "9.999999999999997e-7"},
+                                                     {0.000001, "0.000001"},
+                                                     {333333333.33333325, "333333333.33333325"},
+                                                     {-0.0000033333333333333333, "-0.0000033333333333333333"},
+                                                     {1424953923781206.2, "1424953923781206.2"}};
   for (const auto& [value, text] : kNumbers) CHECK(canonical_json(json::Value(value)) == text);
   CHECK(canonical_json(json::Value(int64_t{9007199254740993})) == "9007199254740992");
   CHECK(canonical("{}") == "{}");
@@ -107,7 +125,7 @@ TEST_CASE("a chain as it is; and each way in which one can be broken, with the r
   Chain hole = good;
   hole.objects.erase(hole.objects.begin() + 2);
   CHECK(hole.why() == "web-4: between it and web-2 receipts are missing: its previous digest is of neither\n");
-  Chain headless = good;   // what retention leaves
+  Chain headless = good;  // what retention leaves
   headless.objects.erase(headless.objects.begin(), headless.objects.begin() + 2);
   CHECK(headless.why() == "");
   CHECK_FALSE(verify_chain(headless.objects, good.keys).from_genesis);
@@ -173,7 +191,7 @@ TEST_CASE("a receipt of a plan and of an apply: counts of everything, messages b
   CHECK(spec.outcomes[2].message.size() <= 256);
   CHECK(spec.outcomes[3].message.starts_with("skipped: "));
   CHECK(std::count_if(spec.decisions.begin(), spec.decisions.end(), [](const auto& d) { return d.decision == "refuse"; }) == 1);
-  CHECK(spec.summary->created == 5);   // whatever was left out
+  CHECK(spec.summary->created == 5);  // whatever was left out
   pangea_v1::CycleReceiptSpec planned = spec_of();
   describe_plan(planned, plan);
   CHECK(planned.outcomes.size() == 10);
@@ -199,7 +217,7 @@ TEST_CASE("the store: one key for the cluster, a chain that verifies after a res
   options.clock = &clock;
   ChainEnd end;
   for (int i = 1; i <= 8; ++i) {
-    ReceiptStore store(i == 4 ? (cluster.restart(), client = cluster.client()) : client, options);   // each time as if anew
+    ReceiptStore store(i == 4 ? (cluster.restart(), client = cluster.client()) : client, options);  // each time as if anew
     auto made = store.append(spec_of(), end);
     INFO((made ? "" : made.error().message()));
     REQUIRE(made);
@@ -238,7 +256,7 @@ TEST_CASE("the store: a cycle that was cut off after its receipt, a template mad
   auto first = store.append(spec_of(), {});
   REQUIRE(first);
   // The template never heard of it: the next one comes after it all the same.
-  CHECK(store.append(spec_of(), {})->digest == first->digest);   // the very same again: an answer was lost
+  CHECK(store.append(spec_of(), {})->digest == first->digest);  // the very same again: an answer was lost
   pangea_v1::CycleReceiptSpec other = spec_of();
   other.completed_at = WallTime(std::chrono::seconds(1'800'000'001));
   auto second = store.append(other, {});
@@ -267,7 +285,7 @@ TEST_CASE("the store: a cycle that was cut off after its receipt, a template mad
       ChainEnd end;
       for (int k = 0; k < 5; ++k) {
         pangea_v1::CycleReceiptSpec spec = spec_of("busy", "u-3");
-        spec.plan_hash = std::to_string(i) + "." + std::to_string(k);   // no two are the same
+        spec.plan_hash = std::to_string(i) + "." + std::to_string(k);  // no two are the same
         auto made = mine.append(spec, end);
         if (!made) continue;
         ++good;

@@ -23,7 +23,13 @@ class Repository {
     ProcessOptions options;
     options.argv = arguments;
     options.cwd = dir.path();
-    options.env = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + dir.path(), "GIT_CONFIG_NOSYSTEM=1", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b"};
+    options.env = {"PATH=/usr/local/bin:/usr/bin:/bin",
+                   "HOME=" + dir.path(),
+                   "GIT_CONFIG_NOSYSTEM=1",
+                   "GIT_AUTHOR_NAME=a",
+                   "GIT_AUTHOR_EMAIL=a@b",
+                   "GIT_COMMITTER_NAME=a",
+                   "GIT_COMMITTER_EMAIL=a@b"};
     auto out = run_process(options, std::chrono::seconds(60));
     REQUIRE(out);
     INFO(out->err);
@@ -175,7 +181,7 @@ TEST_CASE("two at once make one tree") {
   for (const auto& shelf : std::filesystem::directory_iterator(dir.path("cache/git"))) {
     for (const auto& entry : std::filesystem::directory_iterator(shelf.path())) entries += entry.path().filename().string() == commit ? 1 : 100;
   }
-  CHECK(entries == 1);   // and nothing half-made
+  CHECK(entries == 1);  // and nothing half-made
 }
 
 TEST_CASE("what is not allowed is refused by name, before anything is run") {
@@ -184,8 +190,9 @@ TEST_CASE("what is not allowed is refused by name, before anything is run") {
   how.git = "/nowhere/git";
   how.file_roots = {dir.path("repositories")};
   const SourceCache cache(how);
-  for (const char* url : {"", "ext::sh -c touch% /tmp/x", "ext::sh", "fd::17", "ssh://git@host/x", "git@github.com:a/b.git", "git://host/x", "http://host/x", "--upload-pack=touch /tmp/x", "-u", "file://relative", "relative/path",
-                          "https://user:hunter@host/x", "https://host/a b", "https:///x", "https://-host/x", "file:///etc", "/etc", "transport::https://host/x"}) {
+  for (const char* url : {"", "ext::sh -c touch% /tmp/x", "ext::sh", "fd::17", "ssh://git@host/x", "git@github.com:a/b.git", "git://host/x", "http://host/x",
+                          "--upload-pack=touch /tmp/x", "-u", "file://relative", "relative/path", "https://user:hunter@host/x", "https://host/a b",
+                          "https:///x", "https://-host/x", "file:///etc", "/etc", "transport::https://host/x"}) {
     INFO(url);
     GitSource source;
     source.url = url;
@@ -204,7 +211,8 @@ TEST_CASE("what is not allowed is refused by name, before anything is run") {
   source.url = dir.path("repositories/../other");
   CHECK(cache.resolve(source).error().code() == 400);
   source.url = "https://host.invalid/x";
-  for (const char* ref : {"", "-x", "--upload-pack=x", "a..b", "a b", "a~1", "a^", "a:b", "a?", "a*", "/a", "a/", "a.lock", "x/a.lock/b", "@", "a@{1}", "a\nb", ".a", "a/.b"}) {
+  for (const char* ref :
+       {"", "-x", "--upload-pack=x", "a..b", "a b", "a~1", "a^", "a:b", "a?", "a*", "/a", "a/", "a.lock", "x/a.lock/b", "@", "a@{1}", "a\nb", ".a", "a/.b"}) {
     INFO(ref);
     source.ref = ref;
     CHECK(cache.resolve(source).error().code() == 400);
@@ -241,8 +249,8 @@ TEST_CASE("hooks, filters and submodules of a repository are not run") {
 TEST_CASE("credentials are in no argument, file or message") {
   TempDir dir;
   // In place of git: writes down how it was called, and complains with what it was told.
-  write_text(dir.path("git"), "#!/bin/sh\necho \"$0 $@\" >> " + dir.path("calls") + "\nenv >> " + dir.path("environment") + "\ncat \"$GIT_CONFIG_GLOBAL\" >> " + dir.path("calls") +
-                                  "\necho \"fatal: Authentication failed for $GIT_CONFIG_VALUE_0 and hunter-token\" >&2\nexit 128\n");
+  write_text(dir.path("git"), "#!/bin/sh\necho \"$0 $@\" >> " + dir.path("calls") + "\nenv >> " + dir.path("environment") + "\ncat \"$GIT_CONFIG_GLOBAL\" >> " +
+                                  dir.path("calls") + "\necho \"fatal: Authentication failed for $GIT_CONFIG_VALUE_0 and hunter-token\" >&2\nexit 128\n");
   std::filesystem::permissions(dir.path("git"), std::filesystem::perms::owner_all);
   SourceOptions how = options(dir);
   how.git = dir.path("git");
@@ -297,7 +305,7 @@ TEST_CASE("trees that nobody used for long are collected") {
   CHECK(path_exists(b->root));
   CHECK(path_exists(c->root));
   CHECK_FALSE(path_exists(left));
-  CHECK(cache.fetch(repository.source(), first));   // and can be had again
+  CHECK(cache.fetch(repository.source(), first));  // and can be had again
   CHECK(*SourceCache({dir.path("nothing")}).collect(std::chrono::hours(1)) == 0);
 }
 

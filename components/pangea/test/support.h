@@ -21,7 +21,8 @@ class TempDir {
   ~TempDir() {
     std::error_code code;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(path_, code)) {
-      if (entry.is_directory() && !entry.is_symlink()) std::filesystem::permissions(entry.path(), std::filesystem::perms::owner_all, std::filesystem::perm_options::add, code);
+      if (entry.is_directory() && !entry.is_symlink())
+        std::filesystem::permissions(entry.path(), std::filesystem::perms::owner_all, std::filesystem::perm_options::add, code);
     }
     std::filesystem::remove_all(path_, code);
   }
@@ -81,11 +82,12 @@ inline Workspace workspace(const TempDir& dir, std::string_view config, const st
 class TestProvider {
  public:
   TestProvider() {
-    const std::string place = dir_.path("plugins/example.com/test/test/1.2.3/"
+    const std::string place = dir_.path(
+        "plugins/example.com/test/test/1.2.3/"
 #if defined(__aarch64__)
-                                        "linux_arm64"
+        "linux_arm64"
 #else
-                                        "linux_amd64"
+        "linux_amd64"
 #endif
     );
     std::filesystem::create_directories(place);
@@ -100,11 +102,15 @@ class TestProvider {
   }
   Workspace workspace(const TempDir& dir, const std::string& things, const std::string& name = "web", const std::string& more = "") const {
     Workspace w = engenho::pangea::testing::workspace(
-        dir, R"({"terraform": {"required_providers": {"test": {"source": "example.com/test/test"}}}, "resource": {"test_thing": {)" + things + "}}" + more + "}", name);
+        dir,
+        R"({"terraform": {"required_providers": {"test": {"source": "example.com/test/test"}}}, "resource": {"test_thing": {)" + things + "}}" + more + "}",
+        name);
     w.environment["TEST_PROVIDER_CLOUD"] = dir_.path("cloud");
     return w;
   }
-  std::string cloud() const { return dir_.path("cloud"); }
+  std::string cloud() const {
+    return dir_.path("cloud");
+  }
   std::vector<std::string> log() const {
     std::vector<std::string> lines;
     std::ifstream in(dir_.path("cloud/log"));

@@ -23,10 +23,15 @@ bool terraform_here() {
   return false;
 }
 
-std::string flat(const std::vector<std::string>& words) { return join(words, ","); }
+std::string flat(const std::vector<std::string>& words) {
+  return join(words, ",");
+}
 
 // What decisions are made from.
-std::string flat(const Change& c) { return c.address + " " + c.type + " " + c.name + " " + c.provider + " " + c.action + " " + c.risk + " [" + flat(c.attributes) + "] because [" + flat(c.replace_because) + "]"; }
+std::string flat(const Change& c) {
+  return c.address + " " + c.type + " " + c.name + " " + c.provider + " " + c.action + " " + c.risk + " [" + flat(c.attributes) + "] because [" +
+         flat(c.replace_because) + "]";
+}
 std::string flat(const PlanModel& m) {
   std::string out = m.summary() + " of " + std::to_string(m.total) + (m.output_changes ? " with outputs\n" : "\n");
   for (const Change& c : m.changes) out += flat(c) + "\n";
@@ -41,7 +46,8 @@ std::string flat(const Applied& a) {
 }
 
 struct Side {
-  explicit Side(const std::string& name, const ExecutorOptions& options) : executor(std::move(*make_executor(name, options))), state(magma::make_memory_state()) {}
+  explicit Side(const std::string& name, const ExecutorOptions& options)
+      : executor(std::move(*make_executor(name, options))), state(magma::make_memory_state()) {}
   std::unique_ptr<Executor> executor;
   std::unique_ptr<magma::StateStore> state;
   TempDir dir;
@@ -56,9 +62,12 @@ TEST_CASE("both executors: the same model and the same fates, step by step") {
   const std::vector<std::pair<std::string, std::string>> steps = {
       {R"("a": {"name": "a", "size": 1, "zone": "z1", "secret": "hunter-22"}, "b": {"count": 2, "name": "b${count.index}-${test_thing.a.id}"}, "gone": {"name": "gone"}, "same": {"name": "same", "rule": [{"port": 80}]})",
        R"(, "data": {"test_lookup": {"l": {"name": "x"}}}, "output": {"o": {"value": "${test_thing.a.id}"}, "s": {"value": "${test_thing.a.secret}", "sensitive": true}})"},
-      {R"("a": {"name": "a", "size": 2, "zone": "z1", "secret": "hunter-23"}, "b": {"count": 2, "name": "b${count.index}-${test_thing.a.id}"}, "same": {"name": "same", "rule": [{"port": 80}]})", R"(, "output": {"o": {"value": "${test_thing.a.id}"}})"},
-      {R"("a": {"name": "a", "size": 2, "zone": "z2", "secret": "hunter-23"}, "b": {"count": 1, "name": "b${count.index}"}, "same": {"name": "same", "rule": [{"port": 80}]})", R"(, "output": {"o": {"value": "${test_thing.a.size}"}})"},
-      {R"("a": {"name": "a", "size": 2, "zone": "z2", "secret": "hunter-23"}, "bad": {"name": "bad", "mode": "fail_create"}, "after": {"name": "after-${test_thing.bad.id}"}, "free": {"name": "free"}, "same": {"name": "same", "rule": [{"port": 80}]})", ""},
+      {R"("a": {"name": "a", "size": 2, "zone": "z1", "secret": "hunter-23"}, "b": {"count": 2, "name": "b${count.index}-${test_thing.a.id}"}, "same": {"name": "same", "rule": [{"port": 80}]})",
+       R"(, "output": {"o": {"value": "${test_thing.a.id}"}})"},
+      {R"("a": {"name": "a", "size": 2, "zone": "z2", "secret": "hunter-23"}, "b": {"count": 1, "name": "b${count.index}"}, "same": {"name": "same", "rule": [{"port": 80}]})",
+       R"(, "output": {"o": {"value": "${test_thing.a.size}"}})"},
+      {R"("a": {"name": "a", "size": 2, "zone": "z2", "secret": "hunter-23"}, "bad": {"name": "bad", "mode": "fail_create"}, "after": {"name": "after-${test_thing.bad.id}"}, "free": {"name": "free"}, "same": {"name": "same", "rule": [{"port": 80}]})",
+       ""},
       {R"("same": {"name": "same", "rule": [{"port": 81}, {"port": 82}]})", R"(, "resource": {"terraform_data": {"t": {"input": {"a": [1, "x", true]}}}})"},
   };
   Side sides[2] = {Side("magma", TestProvider().options()), Side("terraform", TestProvider().options())};
@@ -87,7 +96,7 @@ TEST_CASE("both executors: the same model and the same fates, step by step") {
       CHECK(json::dump(plan->shown()).find("hunter") == std::string::npos);
       auto again = side.executor->plan(w, *side.state, {}, {});
       REQUIRE(again);
-      CHECK(again->id == plan->id);   // an approval holds for the same plan made again
+      CHECK(again->id == plan->id);  // an approval holds for the same plan made again
       auto saved = SavedPlan::parse(plan->serialize());
       REQUIRE(saved);
       // As after a restart on another node: nothing of the directory is left.
@@ -133,7 +142,8 @@ TEST_CASE("both executors: destroy, targets, replace, refresh only, import, outp
     Side side(name, {});
     side.executor = std::move(*make_executor(name, side.provider.options()));
     Executor& executor = *side.executor;
-    const Workspace w = side.provider.workspace(side.dir, R"("a": {"name": "a"}, "b": {"name": "b-${test_thing.a.id}"}, "c": {"name": "c"})", "web", R"(, "output": {"o": {"value": "x"}, "s": {"value": "y", "sensitive": true}})");
+    const Workspace w = side.provider.workspace(side.dir, R"("a": {"name": "a"}, "b": {"name": "b-${test_thing.a.id}"}, "c": {"name": "c"})", "web",
+                                                R"(, "output": {"o": {"value": "x"}, "s": {"value": "y", "sensitive": true}})");
     CHECK(executor.validate(w, {}).message() == "");
     PlanOptions options;
     options.targets = {"test_thing.b"};
@@ -153,8 +163,12 @@ TEST_CASE("both executors: destroy, targets, replace, refresh only, import, outp
     options.replace = {"test_thing.c"};
     CHECK(executor.plan(w, *side.state, options, {})->model.summary() == "+1 ~0 -1");
     // Somebody else makes one, and it is adopted.
-    const Workspace more = side.provider.workspace(side.dir, R"("a": {"name": "a"}, "b": {"name": "b-${test_thing.a.id}"}, "c": {"name": "c"}, "d": {"name": "d"})", "web", R"(, "output": {"o": {"value": "x"}, "s": {"value": "y", "sensitive": true}})");
-    REQUIRE(write_file_atomic(side.provider.cloud() + "/thing-d.json", R"({"id": "thing-d", "name": "d", "serial": 1, "size": null, "zone": null, "secret": null, "mode": null, "rule": []})", 0600).ok());
+    const Workspace more =
+        side.provider.workspace(side.dir, R"("a": {"name": "a"}, "b": {"name": "b-${test_thing.a.id}"}, "c": {"name": "c"}, "d": {"name": "d"})", "web",
+                                R"(, "output": {"o": {"value": "x"}, "s": {"value": "y", "sensitive": true}})");
+    REQUIRE(write_file_atomic(side.provider.cloud() + "/thing-d.json",
+                              R"({"id": "thing-d", "name": "d", "serial": 1, "size": null, "zone": null, "secret": null, "mode": null, "rule": []})", 0600)
+                .ok());
     Status imported = executor.import(more, *side.state, "test_thing.d", "thing-d", {});
     CHECK(imported.message() == "");
     CHECK(executor.plan(more, *side.state, {}, {})->model.empty());
@@ -191,7 +205,8 @@ TEST_CASE("both executors: providers that crash, leak and refuse; secrets in no 
     INFO(name);
     Side side(name, {});
     side.executor = std::move(*make_executor(name, side.provider.options()));
-    Workspace w = side.provider.workspace(side.dir, R"("leak": {"name": "l", "mode": "leak", "secret": "${var.pw}"}, "good": {"name": "good"})", "web", R"(, "variable": {"pw": {"type": "string", "sensitive": true}})");
+    Workspace w = side.provider.workspace(side.dir, R"("leak": {"name": "l", "mode": "leak", "secret": "${var.pw}"}, "good": {"name": "good"})", "web",
+                                          R"(, "variable": {"pw": {"type": "string", "sensitive": true}})");
     w.variables.set("pw", "hunter-4711");
     w.variables.set("not-declared", "x");
     w.secret_files["token.txt"] = "hunter-token-file";
@@ -351,7 +366,9 @@ TEST_CASE("both executors: a state that could not be stored is stored by the nex
     std::unique_ptr<magma::StateStore> inner = magma::make_memory_state();
     std::atomic<bool> broken{false};
     Result<std::string> read() override { return inner->read(); }
-    Status write(const std::string& d, uint64_t s, const std::string& l, uint64_t t) override { return broken ? unavailable("gone") : inner->write(d, s, l, t); }
+    Status write(const std::string& d, uint64_t s, const std::string& l, uint64_t t) override {
+      return broken ? unavailable("gone") : inner->write(d, s, l, t);
+    }
     Result<std::vector<std::string>> read_cursor() override { return inner->read_cursor(); }
     Status append_cursor(const std::string& l, uint64_t t) override { return inner->append_cursor(l, t); }
     Status clear_cursor(uint64_t t) override { return inner->clear_cursor(t); }
@@ -359,27 +376,27 @@ TEST_CASE("both executors: a state that could not be stored is stored by the nex
     Status unlock(uint64_t t) override { return inner->unlock(t); }
   };
   for (const char* name : {"magma", "tofu"}) {
-  INFO(name);
-  Broken state;
-  TempDir dir;
-  TestProvider provider;
-  auto executor = std::move(*make_executor(name, provider.options()));
-  const Workspace w = provider.workspace(dir, R"("a": {"name": "a"}, "b": {"name": "b"})");
-  auto plan = executor->plan(w, state, {}, {});
-  REQUIRE(plan);
-  Run run;
-  run.progress = [&](const Event& e) { state.broken = state.broken || e.step == Step::kDone; };
-  auto applied = executor->apply(w, state, *plan, {}, run);
-  REQUIRE(applied);
-  CHECK_FALSE(applied->ok);
-  CHECK(applied->unsaved_state.find("test_thing") != std::string::npos);
-  state.broken = false;
-  auto next = executor->plan(w, state, {}, {});
-  REQUIRE(next);
-  CHECK(next->model.empty());   // nothing is made twice
-  REQUIRE_FALSE(next->warnings.empty());
-  CHECK(next->warnings[0].find("recovered") != std::string::npos);
-  CHECK(provider.things().size() == 2);
+    INFO(name);
+    Broken state;
+    TempDir dir;
+    TestProvider provider;
+    auto executor = std::move(*make_executor(name, provider.options()));
+    const Workspace w = provider.workspace(dir, R"("a": {"name": "a"}, "b": {"name": "b"})");
+    auto plan = executor->plan(w, state, {}, {});
+    REQUIRE(plan);
+    Run run;
+    run.progress = [&](const Event& e) { state.broken = state.broken || e.step == Step::kDone; };
+    auto applied = executor->apply(w, state, *plan, {}, run);
+    REQUIRE(applied);
+    CHECK_FALSE(applied->ok);
+    CHECK(applied->unsaved_state.find("test_thing") != std::string::npos);
+    state.broken = false;
+    auto next = executor->plan(w, state, {}, {});
+    REQUIRE(next);
+    CHECK(next->model.empty());  // nothing is made twice
+    REQUIRE_FALSE(next->warnings.empty());
+    CHECK(next->warnings[0].find("recovered") != std::string::npos);
+    CHECK(provider.things().size() == 2);
   }
 }
 
@@ -416,13 +433,15 @@ TEST_CASE("both executors: the same models of magma's conformance cases") {
   int compared = 0;
   for (const auto& entry : std::filesystem::directory_iterator(std::string(MAGMA_CASES) + "/cases")) {
     const std::string name = entry.path().filename().string();
-    if (auto needs = read_file(entry.path().string() + "/needs"); needs && (plugins == nullptr || !path_exists(std::string(plugins) + "/" + std::string(trim(*needs))))) {
+    if (auto needs = read_file(entry.path().string() + "/needs");
+        needs && (plugins == nullptr || !path_exists(std::string(plugins) + "/" + std::string(trim(*needs))))) {
       std::cout << "SKIPPED " << name << ": needs the provider " << trim(*needs) << ", and MAGMA_PROVIDER_DIR does not have it\n";
       continue;
     }
     std::set<std::string> steps;
     for (const auto& file : std::filesystem::directory_iterator(entry.path())) {
-      if (file.path().string().ends_with(".tf.json") && !path_exists(file.path().string().substr(0, file.path().string().size() - 8) + ".flags")) steps.insert(file.path().string());
+      if (file.path().string().ends_with(".tf.json") && !path_exists(file.path().string().substr(0, file.path().string().size() - 8) + ".flags"))
+        steps.insert(file.path().string());
     }
     TempDir dir;
     // One state for both: what magma applies, both plan the next step from.
@@ -470,13 +489,16 @@ TEST_CASE("tofu: workspaces at once share a plugin cache") {
 }
 
 TEST_CASE("backends are written out; what is wrong with them is named; credentials are in no configuration") {
-  Backend pg{"pg", {{"host", "db.example"}, {"database", "state"}, {"schema", "pangea_dev-state_web"}, {"username", "u"}, {"password", "hunter-1"}, {"caCert", "PEM"}}};
+  Backend pg{
+      "pg",
+      {{"host", "db.example"}, {"database", "state"}, {"schema", "pangea_dev-state_web"}, {"username", "u"}, {"password", "hunter-1"}, {"caCert", "PEM"}}};
   auto made = tofu_backend(pg, "/w");
   REQUIRE(made);
   const std::string text = json::dump(made->document);
   CHECK(text.find("hunter") == std::string::npos);
   CHECK(made->document.str_at({"terraform", "backend", "pg", "schema_name"}) == "pangea_dev-state_web");
-  CHECK(made->document.str_at({"terraform", "backend", "pg", "conn_str"}) == "postgres://db.example:5432/state?sslmode=verify-full&sslrootcert=%2Fw%2Fbackend-ca.pem");
+  CHECK(made->document.str_at({"terraform", "backend", "pg", "conn_str"}) ==
+        "postgres://db.example:5432/state?sslmode=verify-full&sslrootcert=%2Fw%2Fbackend-ca.pem");
   CHECK(made->environment == std::vector<std::string>{"PGUSER=u", "PGPASSWORD=hunter-1"});
   Backend s3{"s3", {{"bucket", "b"}, {"region", "r"}, {"key", "k/${x}"}, {"access_key", "AK"}, {"secret_key", "hunter-2"}}};
   made = tofu_backend(s3, "/w");

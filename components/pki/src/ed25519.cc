@@ -13,8 +13,12 @@ struct ContextFree {
 };
 using Context = std::unique_ptr<EVP_MD_CTX, ContextFree>;
 
-const unsigned char* bytes_of(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
-bool is_ed25519(EVP_PKEY* key) { return key != nullptr && EVP_PKEY_get_base_id(key) == EVP_PKEY_ED25519; }
+const unsigned char* bytes_of(std::string_view text) {
+  return reinterpret_cast<const unsigned char*>(text.data());
+}
+bool is_ed25519(EVP_PKEY* key) {
+  return key != nullptr && EVP_PKEY_get_base_id(key) == EVP_PKEY_ED25519;
+}
 
 }  // namespace
 

@@ -16,7 +16,8 @@ TEST_CASE("Ed25519: the second vector of RFC 8032, made and checked") {
   REQUIRE(other);
   auto signature = sign_ed25519(*key, "\x72");
   REQUIRE(signature);
-  CHECK(hex_encode(*signature) == "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00");
+  CHECK(hex_encode(*signature) ==
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00");
   CHECK(verify_ed25519(*other, "\x72", *signature));
   CHECK(verify_ed25519(key->public_key(), "\x72", *signature));
   CHECK_FALSE(verify_ed25519(*other, "\x73", *signature));

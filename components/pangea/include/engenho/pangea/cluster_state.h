@@ -26,26 +26,26 @@ inline constexpr const char* kStateSecretType = "pangea.pleme.io/state";
 
 struct StateName {
   std::string pangea_namespace, template_namespace, template_name;
-  std::string key() const;                     // 32 hexadecimal digits
+  std::string key() const;  // 32 hexadecimal digits
 };
 
 struct ClusterStateOptions {
-  int history = 10;                            // earlier versions that are kept
-  Duration lease = std::chrono::seconds(30);   // a lock that is not renewed for so long may be taken over
-  bool renew = true;                           // renew as long as this object lives; false for locks of clients that only come and go
+  int history = 10;                           // earlier versions that are kept
+  Duration lease = std::chrono::seconds(30);  // a lock that is not renewed for so long may be taken over
+  bool renew = true;                          // renew as long as this object lives; false for locks of clients that only come and go
   // A server by a name that outlives its process (one process at a time has it): what an earlier process of it left locked is free at once. Empty: such
   // locks run out by themselves.
   std::string owner;
-  size_t inline_bytes = 48 << 10;              // a compressed state up to this size is in the head
+  size_t inline_bytes = 48 << 10;  // a compressed state up to this size is in the head
   size_t piece_bytes = 700'000;
-  Clock* clock = &Clock::real();               // of the lease
+  Clock* clock = &Clock::real();  // of the lease
 };
 
 struct StateVersion {
-  int64_t version = 0;                         // grows by one with each operation that changed the state
+  int64_t version = 0;  // grows by one with each operation that changed the state
   uint64_t serial = 0;
-  std::string lineage, digest;                 // SHA-256 of the document
-  size_t size = 0;                             // of the document
+  std::string lineage, digest;  // SHA-256 of the document
+  size_t size = 0;              // of the document
   WallTime time{};
   bool current = false;
 };
@@ -59,7 +59,7 @@ struct StateLock {
 class ClusterState final : public magma::StateStore {
  public:
   ClusterState(std::shared_ptr<client::Client> client, StateName name, ClusterStateOptions options = {});
-  ~ClusterState() override;                    // a lock that is held is given up
+  ~ClusterState() override;  // a lock that is held is given up
 
   Result<std::string> read() override;
   Status write(const std::string& document, uint64_t expected_serial, const std::string& expected_lineage, uint64_t fencing_token) override;

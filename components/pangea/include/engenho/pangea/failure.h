@@ -10,13 +10,22 @@
 namespace engenho::pangea {
 
 enum class FailureClass {
-  kAbsolute,   // what was prepared is void: begin again from the start
-  kDecaying,   // goes away by itself: the same again, later and later
-  kHold,       // somebody has to do something
+  kAbsolute,  // what was prepared is void: begin again from the start
+  kDecaying,  // goes away by itself: the same again, later and later
+  kHold,      // somebody has to do something
 };
 
 enum class FailureKind {
-  kStalePlan, kEmptyWorkspace, kStateLocked, kRateLimited, kTransientNetwork, kObjectExistsUntracked, kProviderUnavailable, kPermissionDenied, kStopped, kUnclassified,
+  kStalePlan,
+  kEmptyWorkspace,
+  kStateLocked,
+  kRateLimited,
+  kTransientNetwork,
+  kObjectExistsUntracked,
+  kProviderUnavailable,
+  kPermissionDenied,
+  kStopped,
+  kUnclassified,
 };
 
 struct Failure {
@@ -25,8 +34,8 @@ struct Failure {
   bool operator==(const Failure&) const = default;
 };
 
-std::string_view failure_name(FailureKind kind);         // "StalePlan", "RateLimited", ...: the reason of conditions and events
-std::string_view failure_class_name(FailureClass klass); // "absolute", "decaying", "hold"
+std::string_view failure_name(FailureKind kind);          // "StalePlan", "RateLimited", ...: the reason of conditions and events
+std::string_view failure_class_name(FailureClass klass);  // "absolute", "decaying", "hold"
 FailureClass class_of(FailureKind kind);
 
 // By the text of an error, whole or one diagnostic.

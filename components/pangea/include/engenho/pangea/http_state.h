@@ -22,14 +22,14 @@ namespace engenho::pangea {
 
 struct StateRequest {
   std::string method;
-  std::string lock_id;          // ?ID=
-  std::string content_md5;      // header field; may be empty
+  std::string lock_id;      // ?ID=
+  std::string content_md5;  // header field; may be empty
   std::string body;
 };
 struct StateAnswer {
   int status = 200;
   std::string body;
-  std::string content_md5;      // of a document; else empty
+  std::string content_md5;  // of a document; else empty
   std::string content_type = "application/json";
 };
 
@@ -64,8 +64,8 @@ class HttpState {
 
   magma::StateStore& state_;
   std::unique_ptr<Locks> locks_;
-  std::mutex mutex_;                // guards `taken_`
-  std::set<std::string> taken_;     // ids of locks
+  std::mutex mutex_;             // guards `taken_`
+  std::set<std::string> taken_;  // ids of locks
 };
 
 }  // namespace engenho::pangea

@@ -1,9 +1,9 @@
 // Signed receipts: what every cycle of a template came to, in a chain that shows when something was changed or taken out of it.
 //
-// The digest of a receipt is the SHA-256 of the canonical JSON (RFC 8785) of its spec without `digest` and `signature`; it holds the previous receipt's digest and the
-// key's id. The signature is Ed25519 over the digest's 64 hexadecimal characters, by a key that the cluster makes once: the private half is in the Secret pangea-receipt-key, all public halves
-// ever used are in the ConfigMap pangea-receipt-keys, both in pangea-system. The first receipt's previous digest is 64 zeros. Retention takes receipts
-// away at the old end; the oldest that is left is then the anchor.
+// The digest of a receipt is the SHA-256 of the canonical JSON (RFC 8785) of its spec without `digest` and `signature`; it holds the previous receipt's digest
+// and the key's id. The signature is Ed25519 over the digest's 64 hexadecimal characters, by a key that the cluster makes once: the private half is in the
+// Secret pangea-receipt-key, all public halves ever used are in the ConfigMap pangea-receipt-keys, both in pangea-system. The first receipt's previous digest
+// is 64 zeros. Retention takes receipts away at the old end; the oldest that is left is then the anchor.
 #pragma once
 
 #include <map>
@@ -29,8 +29,8 @@ std::string canonical_json(const json::Value& value);
 
 inline constexpr std::string_view kGenesisDigest = "0000000000000000000000000000000000000000000000000000000000000000";
 
-using ReceiptKeys = std::map<std::string, pki::PublicKey>;   // by id
-std::string receipt_key_id(const pki::PublicKey& key);       // 16 hexadecimal digits
+using ReceiptKeys = std::map<std::string, pki::PublicKey>;  // by id
+std::string receipt_key_id(const pki::PublicKey& key);      // 16 hexadecimal digits
 
 std::string receipt_name(const std::string& template_name, int64_t cycle);
 std::string receipt_digest(const json::Value& spec);
@@ -48,14 +48,14 @@ void bound_receipt(k8s::pangea_v1::CycleReceiptSpec& spec, size_t entries);
 Status verify_receipt(const json::Value& object, const ReceiptKeys& keys);
 
 struct ReceiptProblem {
-  std::string name;              // of the receipt
+  std::string name;  // of the receipt
   int64_t cycle = 0;
   std::string why;
 };
 struct ChainReport {
   int checked = 0;
-  std::string newest_digest, anchor_digest;   // anchor: previous digest of the oldest receipt
-  bool from_genesis = false;     // nothing was taken away at the old end
+  std::string newest_digest, anchor_digest;  // anchor: previous digest of the oldest receipt
+  bool from_genesis = false;                 // nothing was taken away at the old end
   std::vector<ReceiptProblem> problems;
   bool ok() const { return problems.empty(); }
 };
@@ -65,9 +65,9 @@ ChainReport verify_chain(std::vector<json::Value> objects, const ReceiptKeys& ke
 // --- in the cluster ---
 
 struct ReceiptOptions {
-  size_t kept = 50;              // a template; at least one
-  Duration max_age{0};           // older ones are collected; zero: whatever their age
-  size_t entries = 1000;         // outcomes and decisions in one receipt
+  size_t kept = 50;       // a template; at least one
+  Duration max_age{0};    // older ones are collected; zero: whatever their age
+  size_t entries = 1000;  // outcomes and decisions in one receipt
   Clock* clock = &Clock::real();
 };
 
@@ -77,7 +77,7 @@ struct ChainEnd {
 };
 struct Appended {
   std::string name, digest;
-  int64_t cycle = 0;             // perhaps a later one than asked for: the number was taken by a cycle that was cut off after it had written its receipt
+  int64_t cycle = 0;  // perhaps a later one than asked for: the number was taken by a cycle that was cut off after it had written its receipt
 };
 
 // Thread-safe. A template's chain has one writer at a time; should there be two, one of them comes after the other.
@@ -86,7 +86,8 @@ class ReceiptStore {
   ReceiptStore(std::shared_ptr<client::Client> client, ReceiptOptions options = {});
   ~ReceiptStore();
 
-  // Puts the receipt at the end of its template's chain: previousDigest, cycle (when it is taken), keyId, digest and signature are filled in here. spec.template says whose it is.
+  // Puts the receipt at the end of its template's chain: previousDigest, cycle (when it is taken), keyId, digest and signature are filled in here.
+  // spec.template says whose it is.
   Result<Appended> append(k8s::pangea_v1::CycleReceiptSpec spec, const ChainEnd& end);
   // Oldest first.
   Result<std::vector<json::Value>> list(const std::string& ns, const std::string& template_name);
@@ -101,7 +102,7 @@ class ReceiptStore {
 
   const std::shared_ptr<client::Client> client_;
   const ReceiptOptions options_;
-  std::mutex mutex_;             // guards the key
+  std::mutex mutex_;  // guards the key
   pki::PrivateKey key_;
 };
 

@@ -16,39 +16,39 @@
 
 namespace engenho::pangea {
 
-struct GitCredentials {          // values of a Secret; empty: none. Only for https
+struct GitCredentials {  // values of a Secret; empty: none. Only for https
   std::string username, password;
-  std::string token;             // instead of both
-  std::string ca_pem;            // whom to trust instead of the system's roots
+  std::string token;   // instead of both
+  std::string ca_pem;  // whom to trust instead of the system's roots
 };
 
 struct GitSource {
-  std::string url;               // https://…, file:///…, or an absolute path
-  std::string ref = "main";      // a branch, a tag, a full ref name, HEAD, or a whole commit id (40 or 64 hexadecimal digits)
-  std::string path;              // within the tree; empty: all of it
+  std::string url;           // https://…, file:///…, or an absolute path
+  std::string ref = "main";  // a branch, a tag, a full ref name, HEAD, or a whole commit id (40 or 64 hexadecimal digits)
+  std::string path;          // within the tree; empty: all of it
   GitCredentials credentials;
 };
 
 struct Checkout {
   std::string commit;
-  std::string root;              // the tree
-  std::string path;              // root, or GitSource::path within it
-  std::vector<std::string> dropped_links;   // symbolic links that led out of the tree and were left out
+  std::string root;                        // the tree
+  std::string path;                        // root, or GitSource::path within it
+  std::vector<std::string> dropped_links;  // symbolic links that led out of the tree and were left out
 };
 
 struct Freshness {
   enum class State { kFresh, kStale, kUnknown } state = State::kUnknown;
-  std::string compiled, head;    // commits
-  Status why;                    // of kUnknown
+  std::string compiled, head;  // commits
+  Status why;                  // of kUnknown
 };
 
 struct SourceOptions {
   std::string cache_dir;
-  Duration timeout = std::chrono::seconds(120);       // of each git command
+  Duration timeout = std::chrono::seconds(120);  // of each git command
   std::vector<std::string> protocols = {"https", "file"};
-  std::vector<std::string> file_roots = {"/"};        // where file sources may be
+  std::vector<std::string> file_roots = {"/"};  // where file sources may be
   uint64_t max_tree_bytes = uint64_t{1} << 30;
-  std::string git;               // the program; empty: of PATH
+  std::string git;  // the program; empty: of PATH
 };
 
 // Thread-safe; several processes may share a cache. Errors:
