@@ -9,6 +9,7 @@
 #include "cli_support.h"
 #include "engenho/base/bytes.h"
 #include "engenho/base/fs.h"
+#include "engenho/pangea/cluster_state.h"
 #include "engenho/pangea/policy.h"
 #include "engenho/pangea/receipt.h"
 
@@ -245,6 +246,32 @@ int import_command(const Arguments& arguments) {
                        });
 }
 
+int state_command(const Arguments& arguments) {
+  return with_template({"state [NAMESPACE/]NAME [--rollback VERSION]", {{"--rollback", "VERSION: makes an earlier state the newest"}}, {{"--show", "the document; it holds secrets"}}, 1, 1}, arguments,
+                       [](const Invocation& call, Connection& c, const Template& t) -> Status {
+                         ClusterState state(c.client, {t.spec.pangea_namespace, t.metadata.namespace_, t.metadata.name});
+                         if (call.has("--rollback")) {
+                           int64_t version = 0;
+                           if (!parse_int(call.get("--rollback"), version)) return bad_request("--rollback: invalid value \"" + call.get("--rollback") + "\": expected a number of the list");
+                           ENGENHO_RETURN_IF_ERROR(state.rollback(version, c.user));
+                           std::cout << reference(t) << ": the state is that of version " << version << " again\n";
+                           return {};
+                         }
+                         if (call.has("--show")) {
+                           ENGENHO_ASSIGN_OR_RETURN(const std::string document, state.read());
+                           std::cout << document << "\n";
+                           return {};
+                         }
+                         ENGENHO_ASSIGN_OR_RETURN(const std::vector<StateVersion> versions, state.versions());
+                         std::vector<std::vector<std::string>> rows;
+                         for (const StateVersion& v : versions) {
+                           rows.push_back({std::to_string(v.version), std::to_string(v.serial), format_rfc3339(v.time), std::to_string(v.size), v.current ? "now" : ""});
+                         }
+                         print_table({"VERSION", "SERIAL", "TIME", "BYTES", ""}, rows);
+                         return {};
+                       });
+}
+
 int receipts_command(const Arguments& arguments) {
   return with_template({"receipts [NAMESPACE/]NAME", {}, {}, 1, 1}, arguments, [](const Invocation& call, Connection& c, const Template& t) -> Status {
     ENGENHO_ASSIGN_OR_RETURN(const std::vector<Value> all, ReceiptStore(c.client).list(t.metadata.namespace_, t.metadata.name));
@@ -288,6 +315,7 @@ const std::vector<CliCommand>& cli_commands() {
       {"unlock", unlock_command, "gives up a state lock that nobody keeps alive"},
       {"destroy", destroy_command, "destroys what a template made, and the template"},
       {"import", import_command, "adopts what exists, or a whole state"},
+      {"state", state_command, "the versions of a template's state in the cluster, and going back to one"},
       {"receipts", receipts_command, "the signed records of a template's cycles"},
       {"verify", verify_command, "walks the chain of receipts"},
   };
