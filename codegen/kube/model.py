@@ -1,8 +1,10 @@
-"""openapi/v1.36 as one unified type model: every schema once, anonymous nodes interned."""
+"""openapi/ as one unified type model: every schema once, anonymous nodes interned."""
 import glob
 import json
 import os
 import re
+
+from . import declared
 
 REF = "#/components/schemas/"
 META = "io.k8s.apimachinery.pkg.apis.meta.v1."
@@ -59,6 +61,7 @@ def identifier(text):
 class Model:
     def __init__(self, folder):
         self.schemas, self.documents, self.group_versions = {}, {}, []
+        self.definitions = []   # of the kinds that are served like custom resources (declared.py)
         for path in sorted(glob.glob(os.path.join(folder, "*.json"))):
             doc = json.load(open(path))
             for name, schema in doc["components"]["schemas"].items():
@@ -70,6 +73,7 @@ class Model:
             if gv:
                 self.group_versions.append(gv)
                 self.documents[(gv["group"], gv["version"])] = doc
+        declared.load(os.path.dirname(os.path.abspath(folder)), self)
         self.group_versions.sort(key=lambda g: g["priority"])
         self.nodes = {}         # OpenAPI name -> Node
         self.anonymous = {}     # structure -> Node

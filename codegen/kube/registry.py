@@ -86,7 +86,7 @@ def emit(model, out):
                 f'.storage_group = {quote(r["storageGroup"])}, .storage_version = {quote(r["storageVersion"])}, '
                 f'.schema = &{node.key}, .list_schema = {"&" + list_node.key if list_node else "nullptr"}, .api_version_ = {quote(av)}}},')
         src.add(f"constinit const Resource res_{gi}[] = {{", *rows, "};")
-        gvs.append((gv["group"], f'  {{{quote(gv["group"])}, {quote(gv["version"])}, {quote(av)}, res_{gi}}},'))
+        gvs.append((gv["group"], f'  {{{quote(gv["group"])}, {quote(gv["version"])}, {quote(av)}, res_{gi}{", true" if gv.get("declared") else ""}}},'))
     src.add("constinit const GroupVersion gvs[] = {", *(line for _, line in gvs), "};")
     src.add("constinit const Group group_list[] = {")
     start = 0
@@ -109,18 +109,25 @@ def emit(model, out):
     docs = Source("openapi_documents.cc")
     docs.add('#include "registry.h"', "")
     table = []
+    out.write_text("openapi/declared.json", json.dumps(model.definitions, sort_keys=True, separators=(",", ":")))
+    docs.add('asm(".section .rodata\\n.global engenho_declared\\nengenho_declared:\\n.incbin \\"openapi/declared.json\\"\\n"',
+             '    ".global engenho_declared_end\\nengenho_declared_end:\\n.byte 0\\n.previous\\n");')
     for i, gv in enumerate(model.group_versions):
+        if gv.get("declared"):
+            continue    # made from the definition at run time
         name = f"openapi/{gv['group'] or 'core'}_{gv['version']}.json"
         out.write_text(name, served(model.documents[(gv["group"], gv["version"])]))
         docs.add(f'asm(".section .rodata\\n.global engenho_openapi_{i}\\nengenho_openapi_{i}:\\n.incbin \\"{name}\\"\\n"',
                  f'    ".global engenho_openapi_end_{i}\\nengenho_openapi_end_{i}:\\n.byte 0\\n.previous\\n");')
         table.append((i, gv))
-    docs.add('extern "C" {')
+    docs.add('extern "C" {', 'extern const char engenho_declared[] __attribute__((visibility("hidden")));',
+             'extern const char engenho_declared_end[] __attribute__((visibility("hidden")));')
     for i, _ in table:
         docs.add(f'extern const char engenho_openapi_{i}[] __attribute__((visibility("hidden")));',
                  f'extern const char engenho_openapi_end_{i}[] __attribute__((visibility("hidden")));')
     docs.add("}", "namespace engenho::catalog::tables {", "namespace {", "constinit const OpenApiDocument list[] = {")
     for i, gv in table:
         docs.add(f'  {{{quote(gv["group"])}, {quote(gv["version"])}, engenho_openapi_{i}, engenho_openapi_end_{i}}},')
-    docs.add("};", "}  // namespace", "const std::span<const OpenApiDocument> kOpenApi = list;", "}  // namespace engenho::catalog::tables")
+    docs.add("};", "}  // namespace", "const std::span<const OpenApiDocument> kOpenApi = list;",
+             "const std::string_view kDeclared(engenho_declared, engenho_declared_end - engenho_declared);", "}  // namespace engenho::catalog::tables")
     out.write(docs)

@@ -22,5 +22,6 @@ std::unique_ptr<AdmissionPlugin> default_ingress_class(Rest& rest);
 class Authorizer;
 std::unique_ptr<AdmissionPlugin> escalation_check(Authorizer& authorizer);
 std::unique_ptr<AdmissionPlugin> certificate_requests(Authorizer& authorizer);
+std::unique_ptr<AdmissionPlugin> plan_approvals(Authorizer& authorizer);
 
 }  // namespace engenho::apiserver

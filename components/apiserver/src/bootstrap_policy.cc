@@ -99,6 +99,12 @@ engenho:controllers:
 - "create,delete,deletecollection,get,list,patch,update,watch | * | *"
 - "update,patch,get | * | */status,*/scale,*/finalize,*/approval"
 - "create | core | pods/eviction,serviceaccounts/token"
+engenho:pangea:
+- "create,delete,get,list,patch,update,watch | pangea.pleme.io | *"
+- "create,delete,deletecollection,get,list,patch,update,watch | core | secrets,configmaps"
+- "create,get | core | namespaces"
+- "create,patch,update | core,events.k8s.io | events"
+- "create,delete,get,list,patch,update,watch | coordination.k8s.io | leases"
 )";
 
 // admin, edit and view are unions; these are their parts, as upstream names them.
@@ -148,6 +154,7 @@ system:kube-scheduler: [system:kube-scheduler, "User:system:kube-scheduler"]
 system:kube-controller-manager: [system:kube-controller-manager, "User:system:kube-controller-manager"]
 system:kube-dns: [system:kube-dns, "User:system:kube-dns"]
 engenho:controllers: [engenho:controllers, "User:system:kube-controller-manager"]
+engenho:pangea: [engenho:pangea, "User:system:pangea"]
 engenho:nodes: [system:node, "Group:system:nodes"]
 )";
 

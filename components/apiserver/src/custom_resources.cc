@@ -20,6 +20,7 @@ struct Definition {
   std::deque<std::string> texts;
   std::vector<std::string_view> short_names, categories;
   std::deque<std::vector<catalog::Subresource>> subresources;
+  std::deque<std::vector<std::string_view>> verbs;   // of extensions
   std::deque<CustomVersion> versions;
 
   std::string_view text(std::string_view s) { return texts.emplace_back(s); }
@@ -38,6 +39,17 @@ std::vector<std::string> names_of(std::string_view path) {
 bool flag(const Value& v, std::string_view name) {
   const Value* f = v.get(name);
   return f != nullptr && f->bool_or(false);
+}
+
+// Subresources that other parts of the program answer (ApiServer::add_subresource).
+void read_extensions(const Value& document, Definition& definition, std::vector<catalog::Subresource>& out, const CustomVersion& version) {
+  const Value* names = document.get("x-engenho-subresources");
+  if (names == nullptr) return;
+  for (const auto& [name, verbs] : names->members()) {
+    auto& list = definition.verbs.emplace_back();
+    for (const Value& verb : verbs.items()) list.push_back(definition.text(verb.str()));
+    out.push_back({definition.text(name), version.facts.group, version.facts.version, version.facts.kind, list, &version.schema->root()});
+  }
 }
 
 void read_version(const Value& v, Definition& definition, CustomVersion& out) {
@@ -100,6 +112,8 @@ bool condition_is(const Value& definition, std::string_view type, std::string_vi
   return false;
 }
 
+bool is_declared(const Value& definition) { return definition.get("x-engenho-subresources") != nullptr; }
+
 std::string custom_store_prefix(const Value& definition) {
   return "/registry/" + std::string(definition.str_at({"spec", "group"})) + "/" + std::string(definition.str_at({"spec", "names", "plural"})) + "/";
 }
@@ -142,7 +156,13 @@ std::vector<std::shared_ptr<ResourceDef>> resources_of(const Value& document) {
     custom.generation = generation == nullptr ? 0 : generation->int_or(0);
     custom.storage_api_version = storage_api_version;
     custom.terminating = condition_is(document, "Terminating", "True");
+    custom.declared = is_declared(document);
+    custom.immutable = flag(document, "x-engenho-immutable");
     read_version(v, *definition, custom);
+    if (custom.declared) {
+      read_extensions(document, *definition, definition->subresources.back(), custom);
+      facts.subresources = definition->subresources.back();
+    }
     facts.schema = &custom.schema->root();
 
     auto def = std::make_shared<ResourceDef>();

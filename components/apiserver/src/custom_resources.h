@@ -39,10 +39,15 @@ struct CustomVersion {
   std::string storage_api_version;
   int64_t generation = 0;                      // of the definition
   bool terminating = false;                    // no new objects
+  bool declared = false;                       // a kind of our own: its versions are converted by the catalog
+  bool immutable = false;                      // its spec never changes
 };
 
 // The resources that `definition` (a CustomResourceDefinition, decoded) serves, without cachers; empty unless it is established.
 std::vector<std::shared_ptr<ResourceDef>> resources_of(const json::Value& definition);
+
+// Whether it comes from the catalog (catalog::declared_definitions) and not from a client.
+bool is_declared(const json::Value& definition);
 
 // Where the objects of a definition live.
 std::string custom_store_prefix(const json::Value& definition);

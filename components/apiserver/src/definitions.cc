@@ -66,6 +66,8 @@ void Definitions::mark(const std::string& name) {
 }
 
 Status Definitions::load() {
+  ENGENHO_ASSIGN_OR_RETURN(const Value declared, json::parse(catalog::declared_definitions()));
+  for (const Value& definition : declared.items()) ENGENHO_RETURN_IF_ERROR(serve(definition));
   datastore::ListRequest request;
   request.range = datastore::KeyRange::prefix(definitions_->store_prefix);
   auto page = rest_.hub().store().list(request);
@@ -238,19 +240,20 @@ Status Definitions::serve(const Value& definition) {
   const std::string name(definition.str_at({"metadata", "name"}));
   const std::string group(definition.str_at({"spec", "group"})), plural(definition.str_at({"spec", "names", "plural"}));
   // Never in the place of a built-in resource.
-  if (catalog::find_resource(group, plural) != nullptr) return {};
+  if (catalog::find_resource(group, plural) != nullptr && !is_declared(definition)) return {};
   auto made = resources_of(definition);
+  const bool declared = is_declared(definition);
   std::vector<ResourcePtr> versions;
   for (auto& def : made) {
-    auto cacher = rest_.hub().add_cacher(def->store_prefix, [this, name](const CacheEvent& event) {
+    auto cacher = rest_.hub().add_cacher(def->store_prefix, [this, name, declared](const CacheEvent& event) {
       // The last object of a definition that is being deleted is what it waits for.
-      if (event.type == EventType::kDeleted) mark(name);
+      if (!declared && event.type == EventType::kDeleted) mark(name);
     });
     if (!cacher) return cacher.error();
     def->cacher = *cacher;
     versions.push_back(std::move(def));
   }
-  if (!versions.empty()) served_[name] = {group, plural};
+  if (!versions.empty() && !declared) served_[name] = {group, plural};
   rest_.resources().set_custom(group, plural, std::move(versions));
   return {};
 }

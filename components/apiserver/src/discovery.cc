@@ -239,7 +239,8 @@ void Discovery::openapi_index(Context& context) const {
   for (const auto& [group, versions] : table_.custom_groups()) {
     for (const std::string& version : versions) {
       const auto resources = table_.custom_resources(group, version);
-      if (resources.empty() || catalog::find_group_version(group, version) != nullptr) continue;
+      const catalog::GroupVersion* built_in = catalog::find_group_version(group, version);
+      if (resources.empty() || (built_in != nullptr && is_served(*built_in))) continue;
       std::string hash = hex_encode(sha256(json::dump(openapi_of_custom(resources))));
       for (char& c : hash) c = static_cast<char>(c >= 'a' ? c - 'a' + 'A' : c);
       const std::string path = "apis/" + group + "/" + version;

@@ -35,6 +35,7 @@ std::string store_directory(std::string_view group, std::string_view plural) {
 }  // namespace
 
 bool is_served(const catalog::GroupVersion& gv) {
+  if (gv.declared) return false;  // served from their definitions
   return gv.version.find("alpha") == std::string_view::npos && gv.version.find("beta") == std::string_view::npos;
 }
 bool is_served(const catalog::Group& group) {
@@ -56,12 +57,18 @@ bool ResourceDef::stored_as_served() const {
   return storage->api_version() == api_version();
 }
 Status ResourceDef::to_served(json::Value& object) const {
-  if (custom == nullptr) return catalog::convert(object, group, version);
+  if (custom == nullptr || custom->declared) ENGENHO_RETURN_IF_ERROR(catalog::convert(object, group, version));
+  if (custom == nullptr) return {};
   apiserver::to_served(*custom, api_version(), object);
   return {};
 }
 Status ResourceDef::to_storage(json::Value& object) const {
   if (custom == nullptr) return catalog::convert(object, storage->group, storage->version);
+  if (custom->declared) {
+    std::string_view to_group, to_version;
+    catalog::split_api_version(custom->storage_api_version, to_group, to_version);
+    return catalog::convert(object, to_group, to_version);
+  }
   object["apiVersion"] = custom->storage_api_version;
   return {};
 }

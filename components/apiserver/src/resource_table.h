@@ -40,7 +40,8 @@ using ResourcePtr = std::shared_ptr<const ResourceDef>;
 
 class Hub;
 
-// Alpha and beta versions are known to the catalog but not served, as on a default kube-apiserver.
+// Whether its resources are served as built-in ones. Alpha and beta versions are known to the catalog but not served, as on a default
+// kube-apiserver; declared kinds are served from their definitions, as custom resources are.
 bool is_served(const catalog::GroupVersion& gv);
 bool is_served(const catalog::Group& group);  // any of its versions
 

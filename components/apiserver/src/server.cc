@@ -78,6 +78,8 @@ struct ApiServer::Impl {
   void dispatch_resource(const std::shared_ptr<Context>& context);
   bool health(Context& context);
   void run_pooled(const std::shared_ptr<Context>& context);
+  const ExtensionHandler* extension(const RequestInfo& info) const;
+  void run_extension(Context& context, const ExtensionHandler& handler);
 
   Options options;
   Hub hub;
@@ -92,6 +94,7 @@ struct ApiServer::Impl {
   Services services;
   Security security;
   EndpointKeeper endpoints;
+  std::map<std::string, ExtensionHandler, std::less<>> extensions;  // "group/plural/subresource"; complete before start()
   ThreadPool workers;
   std::atomic<bool> ready{false};
   std::atomic<bool> stopping{false};
@@ -118,6 +121,7 @@ Result<std::unique_ptr<ApiServer>> ApiServer::create(Options options) {
   rest.add_admission(default_ingress_class(rest));
   rest.add_admission(escalation_check(impl->authorizer));
   rest.add_admission(certificate_requests(impl->authorizer));
+  rest.add_admission(plan_approvals(impl->authorizer));
   rest.add_admission(resource_quota(rest));
   return std::unique_ptr<ApiServer>(new ApiServer(std::move(impl)));
 }
@@ -126,6 +130,10 @@ ApiServer::ApiServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ApiServer::~ApiServer() { stop(); }
 
 void ApiServer::add_admission(std::unique_ptr<AdmissionPlugin> plugin) { impl_->rest.add_admission(std::move(plugin)); }
+
+void ApiServer::add_subresource(std::string_view group, std::string_view plural, std::string_view name, ExtensionHandler handler) {
+  impl_->extensions[std::string(group) + "/" + std::string(plural) + "/" + std::string(name)] = std::move(handler);
+}
 
 Status ApiServer::start() {
   ENGENHO_RETURN_IF_ERROR(impl_->definitions.load());
@@ -319,6 +327,30 @@ void ApiServer::Impl::dispatch(const std::shared_ptr<Context>& context) {
   send_text(*context, 404, "404 page not found\n");
 }
 
+const ExtensionHandler* ApiServer::Impl::extension(const RequestInfo& info) const {
+  if (info.subresource.empty()) return nullptr;
+  auto it = extensions.find(info.group + "/" + info.resource + "/" + info.subresource);
+  return it == extensions.end() ? nullptr : &it->second;
+}
+
+void ApiServer::Impl::run_extension(Context& context, const ExtensionHandler& handler) {
+  const RequestInfo& info = context.info;
+  ExtensionRequest request;
+  request.method = context.request().method;
+  request.verb = info.verb;
+  request.namespace_name = info.namespace_;
+  request.name = info.name;
+  request.rest.assign(info.parts.begin() + 3, info.parts.end());
+  request.query = context.query;
+  request.content_type = context.request().headers.get("Content-Type");
+  request.content_md5 = context.request().headers.get("Content-MD5");
+  request.body = context.request().body;
+  request.user = context.user;
+  auto response = handler(request);
+  if (!response) return send_status(context, response.error());
+  send_bytes(context, response->code, response->content_type, http::Body(std::move(response->body)));
+}
+
 void ApiServer::Impl::dispatch_resource(const std::shared_ptr<Context>& context) {
   const RequestInfo& info = context->info;
   auto fail = [&](const Status& s) { send_status(*context, s); };
@@ -329,6 +361,9 @@ void ApiServer::Impl::dispatch_resource(const std::shared_ptr<Context>& context)
   const ResourcePtr& resource = context->resource;
   // The handler of custom resources answers for groups that only they have, and knows no more of them than their paths.
   if (resource == nullptr && catalog::find_group(info.group) == nullptr) return send_text(*context, 404, "404 page not found\n");
+  if (resource != nullptr && resource->namespaced == !info.namespace_.empty()) {
+    if (const ExtensionHandler* handler = extension(info)) return run_extension(*context, *handler);
+  }
   if (resource == nullptr || info.parts.size() > 3) {
     // POST .../namespaces/x/bindings is the old way to bind a pod.
     if (info.parts.size() <= 3 || info.subresource != "proxy") return fail(schema::unknown_resource());
@@ -364,6 +399,7 @@ void ApiServer::Impl::dispatch_resource(const std::shared_ptr<Context>& context)
       return resource->custom != nullptr ? fail(schema::method_not_supported({info.group, info.resource}, info.verb)) : not_allowed();
     }
     if (sub == "scale") return handle_scale(context, services);
+    if (resource->custom != nullptr && sub != "status") return fail(Status(501, "", "this server has nobody who answers " + info.resource + "/" + sub));
     if (info.group.empty() && info.resource == "pods") {
       if (sub == "log") return connector.log(context, services);
       if (connect) return connector.exec_attach_port_forward(context, services);

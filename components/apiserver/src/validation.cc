@@ -107,7 +107,7 @@ void immutable(FieldErrors& errors, const std::string& path, const Value* now, c
 
 void validate_create(const ResourceDef& resource, const json::Value& object, schema::FieldErrors& errors) {
   using namespace validation;
-  if (resource.custom != nullptr) return custom(errors, resource, "", object);
+  if (resource.custom != nullptr) return custom(errors, resource, "", object, nullptr);
   if (resource.kind == "CustomResourceDefinition") return definition(errors, object, nullptr);
   if (resource.kind == "CertificateSigningRequest") return certificate_request(errors, object);
   if (resource.kind == "LimitRange") return limit_range(errors, object);
@@ -118,7 +118,7 @@ void validate_create(const ResourceDef& resource, const json::Value& object, sch
 void validate_update(const ResourceDef& resource, std::string_view subresource, const json::Value& object, const json::Value& old,
                      schema::FieldErrors& errors) {
   using namespace validation;
-  if (resource.custom != nullptr) return custom(errors, resource, subresource, object);
+  if (resource.custom != nullptr) return custom(errors, resource, subresource, object, &old);
   if (subresource == "status" && status_rules(errors, resource, object, old)) return;
   if (resource.group.empty() && resource.plural == "pods") return update_pod(errors, subresource, object, old);
   if (resource.kind == "CertificateSigningRequest") return certificate_request_update(errors, subresource, object, old);

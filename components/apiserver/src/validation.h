@@ -64,7 +64,9 @@ void pod_template(FieldErrors& errors, const std::string& path, const Value& pod
 void create_pod(FieldErrors& errors, const Value& object);
 void update_pod(FieldErrors& errors, std::string_view subresource, const Value& object, const Value& old);
 // Each returns whether the kind is its own. `old` is null for a create.
-void custom(FieldErrors& errors, const ResourceDef& resource, std::string_view subresource, const Value& object);
+void custom(FieldErrors& errors, const ResourceDef& resource, std::string_view subresource, const Value& object, const Value* old);
+// Objects of pangea.pleme.io, in the version that the client wrote.
+void pangea(FieldErrors& errors, const ResourceDef& resource, const Value& object);
 void immutable_fields(FieldErrors& errors, const ResourceDef& resource, const Value& object, const Value& old);
 void certificate_request(FieldErrors& errors, const Value& object);
 void certificate_request_update(FieldErrors& errors, std::string_view subresource, const Value& object, const Value& old);

@@ -30,9 +30,10 @@ void scale_paths(FieldErrors& errors, const ScalePaths& paths, const Value& obje
 
 }  // namespace
 
-void custom(FieldErrors& errors, const ResourceDef& resource, std::string_view subresource, const Value& object) {
+void custom(FieldErrors& errors, const ResourceDef& resource, std::string_view subresource, const Value& object, const Value* old) {
   const CustomVersion& version = *resource.custom;
   if (object.str_at({"kind"}) != resource.kind) errors.invalid("kind", object.str_at({"kind"}), "must be " + resource.kind);
+  if (old != nullptr && version.immutable && subresource.empty()) immutable(errors, "spec", object.get("spec"), old->get("spec"));
   if (subresource == "status") {
     const schema::Field* field = resource.schema->field("status");
     const Value* status = object.get("status");
@@ -41,6 +42,13 @@ void custom(FieldErrors& errors, const ResourceDef& resource, std::string_view s
     // The text names the path within the status.
     schema::validate_custom(*field->schema, *status, "status", "", errors);
     return;
+  }
+  if (version.declared) {
+    // The errors name the fields as the client wrote them.
+    Value served = object;
+    if (!resource.to_served(served).ok()) return errors.invalid("apiVersion", object.str_at({"apiVersion"}), "cannot be converted to " + resource.api_version());
+    schema::validate_custom(*resource.schema, served, "", "", errors);
+    return pangea(errors, resource, served);
   }
   schema::validate_custom(*resource.schema, object, "", "", errors);
   if (version.scale) scale_paths(errors, *version.scale, object, false);

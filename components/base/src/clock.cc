@@ -116,8 +116,11 @@ Result<WallTime> parse_rfc3339(std::string_view text) {
     return fail();
   }
   if (at != text.size()) return fail();
-  return WallTime(sys_days(date).time_since_epoch() + hours(h) + minutes(mi) + seconds(s) + nanoseconds(nanos) -
-                  minutes(offset_minutes));
+  const auto time = sys_days{date} + hours{h} + minutes{mi - offset_minutes} + seconds{s};
+  // What nanoseconds cannot count (before 1678, after 2261) is as early or as late as they can.
+  if (time <= floor<seconds>(WallTime::min()) + seconds{1}) return WallTime::min();
+  if (time >= floor<seconds>(WallTime::max())) return WallTime::max();
+  return WallTime{time + nanoseconds{nanos}};
 }
 
 }  // namespace engenho

@@ -137,6 +137,8 @@ TEST_CASE("clock: RFC 3339 both ways", "[clock]") {
   }
   CHECK(format_rfc3339(*parse_rfc3339("2026-01-01T01:00:00+02:00")) == "2025-12-31T23:00:00Z");
   CHECK(format_rfc3339_micro(*parse_rfc3339("2026-01-01T00:00:00.123456789Z")) == "2026-01-01T00:00:00.123456Z");
+  CHECK(*parse_rfc3339("2999-01-01T00:00:00Z") > *parse_rfc3339("2200-01-01T00:00:00Z"));   // beyond what nanoseconds count
+  CHECK(*parse_rfc3339("0001-01-01T00:00:00Z") < *parse_rfc3339("1700-01-01T00:00:00Z"));
   CHECK_FALSE(parse_rfc3339("2026-02-30T00:00:00Z"));
   CHECK_FALSE(parse_rfc3339("2026-01-01"));
 }
@@ -188,6 +190,48 @@ TEST_CASE("processes: output, exit code, timeout, missing program", "[process]")
   REQUIRE_FALSE(late);
   CHECK(late.error().is(reason::kTimeout));
   CHECK(run_process({.argv = {"no-such-program-here"}}, std::chrono::seconds(1)).error().not_found());
+}
+
+TEST_CASE("work that takes long is read by lines, told to end, and killed when it does not") {
+  std::vector<std::string> lines;
+  ProcessRun run;
+  run.on_line = [&](std::string_view line) { lines.emplace_back(line); };
+  auto out = run_process({.argv = {"sh", "-c", "echo one; echo err >&2; printf 'two\\nthree'; exit 4"}}, run);
+  REQUIRE(out);
+  CHECK(out->exit_code == 4);
+  CHECK(out->err == "err\n");
+  CHECK(lines == std::vector<std::string>{"one", "two", "three"});
+  CHECK_FALSE(out->stopped);
+  CHECK_FALSE(out->timed_out);
+
+  // It ends in order when told to.
+  run.grace = std::chrono::seconds(20);
+  lines.clear();
+  run.on_line = [&](std::string_view line) {
+    lines.emplace_back(line);
+    if (line == "ready") run.stop.request_stop();
+  };
+  auto told = run_process({.argv = {"sh", "-c", "trap 'echo ended; exit 7' TERM; echo ready; while :; do sleep 0.01; done"}}, run);
+  REQUIRE(told);
+  CHECK(told->exit_code == 7);
+  CHECK(told->stopped);
+  CHECK_FALSE(told->killed);
+  CHECK(lines == std::vector<std::string>{"ready", "ended"});
+
+  // It does not listen.
+  ProcessRun deaf;
+  deaf.timeout = deaf.grace = std::chrono::milliseconds(100);
+  auto killed = run_process({.argv = {"sh", "-c", "trap '' TERM; while :; do sleep 0.01; done"}}, deaf);
+  REQUIRE(killed);
+  CHECK(killed->timed_out);
+  CHECK(killed->killed);
+  CHECK(killed->exit_code == 128 + 9);
+
+  // It closes its output and goes on; it ends and leaves a child with its output.
+  CHECK(run_process({.argv = {"sh", "-c", "exec >&- 2>&-; sleep 0.1; exit 5"}}, ProcessRun{})->exit_code == 5);
+  const auto begun = std::chrono::steady_clock::now();
+  CHECK(run_process({.argv = {"sh", "-c", "sleep 100 & exit 6"}}, ProcessRun{})->exit_code == 6);
+  CHECK(std::chrono::steady_clock::now() - begun < std::chrono::seconds(20));
 }
 
 TEST_CASE("files are written whole with their mode", "[fs]") {

@@ -122,6 +122,12 @@ Status convert(json::Value& object, std::string_view group, std::string_view ver
   if (target == nullptr || find_schema(from_api, kind) == nullptr) {
     return bad_request("no conversion of kind " + kind + " from " + from_api + " to " + to_api);
   }
+  if (group == "pangea.pleme.io" && from_group == group) {
+    if (version == "v1") conversion::pangea_v1alpha1_to_v1(object);
+    else conversion::pangea_v1_to_v1alpha1(object);
+    object["apiVersion"] = to_api;
+    return {};
+  }
   if (kind == "Event" && from_group != group) {
     if (group == "events.k8s.io" && from_group.empty()) {
       conversion::event_core_to_events(object);

@@ -12,6 +12,9 @@ void event_events_to_core(json::Value& object);
 // resource.k8s.io: v1 and v1beta2 share their shape.
 void resource_v1beta1_to_v1(json::Value& object);
 void resource_v1_to_v1beta1(json::Value& object);
+// pangea.pleme.io: nothing is lost in either direction.
+void pangea_v1_to_v1alpha1(json::Value& object);
+void pangea_v1alpha1_to_v1(json::Value& object);
 
 // Moves a member; nothing happens when it is not there.
 inline void rename(json::Value& object, std::string_view from, std::string_view to) {

@@ -22,5 +22,6 @@ extern const std::span<const GroupVersion> kGroupVersions;
 extern const std::span<const KindEntry> kKinds;
 extern const std::span<const Schema* const> kSchemas;
 extern const std::span<const OpenApiDocument> kOpenApi;
+extern const std::string_view kDeclared;
 
 }  // namespace engenho::catalog::tables

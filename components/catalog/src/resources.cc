@@ -109,6 +109,8 @@ std::string join_api_version(std::string_view group, std::string_view version) {
   return std::string(group) + "/" + std::string(version);
 }
 
+std::string_view declared_definitions() { return tables::kDeclared; }
+
 std::string_view openapi_v3(std::string_view group, std::string_view version) {
   for (const tables::OpenApiDocument& d : tables::kOpenApi) {
     if (d.group == group && d.version == version) return {d.begin, static_cast<size_t>(d.end - d.begin)};

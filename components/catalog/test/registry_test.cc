@@ -48,9 +48,13 @@ TEST_CASE("every resource has a schema and every group an OpenAPI document") {
   CHECK(groups().front().name.empty());
   for (const GroupVersion& gv : group_versions()) {
     INFO(gv.api_version);
-    Result<json::Value> doc = json::parse(openapi_v3(gv.group, gv.version));
-    REQUIRE(doc);
-    CHECK(doc->get("paths") != nullptr);
+    // That of declared kinds is made from their definitions, by the API server.
+    CHECK(openapi_v3(gv.group, gv.version).empty() == gv.declared);
+    if (!gv.declared) {
+      Result<json::Value> doc = json::parse(openapi_v3(gv.group, gv.version));
+      REQUIRE(doc);
+      CHECK(doc->get("paths") != nullptr);
+    }
     CHECK(openapi_v3(gv.group, gv.version).find("x-engenho") == std::string_view::npos);
     for (const Resource& r : gv.resources) {
       INFO(r.plural);

@@ -141,6 +141,10 @@ TEST_CASE("every kind survives JSON to protobuf to JSON") {
     const schema::Schema* s = catalog::find_schema(api_version, kind);
     INFO(api_version << " " << kind);
     REQUIRE(s != nullptr);
+    if (api_version.starts_with("pangea.pleme.io/")) {   // declared kinds have no protobuf, as custom resources have none
+      CHECK_FALSE(s->has_proto);
+      continue;
+    }
     REQUIRE(s->has_proto);
     for (int i = 0; i < 3; ++i) {
       json::Value doc = documents.make(*s);

@@ -24,6 +24,7 @@ constexpr const char* kUsage =
     "  engenho check [flags]       what this machine lacks, in plain words\n"
     "  engenho reset [flags]       removes the cluster: containers, mounts, interfaces, rules, data\n"
     "  engenho magma COMMAND       plans and applies Terraform JSON without a cluster; alone it lists the commands\n"
+    "  engenho pangea COMMAND      infrastructure templates: render and test, without a cluster; alone it lists the commands\n"
     "  engenho version\n";
 
 struct Command {
@@ -47,6 +48,8 @@ constexpr Command kCommands[] = {
     {"snapshot", snapshot_command}, {"encryption", encryption_command},
     {"transcode", transcode_command},
     {"magma", magma_command},
+    {"pangea", pangea_command},
+    {"pangea-eval-worker", pangea_eval_worker_command},   // what the Ruby evaluator starts; not for people
     {"version", version_command},
     {"check", check_command},
     {"reset", reset_command},
@@ -100,7 +103,9 @@ int run_command(const Arguments& arguments) {
     if (name == c.name) return c.run(rest);
   }
   std::vector<std::string> names;
-  for (const Command& c : kCommands) names.emplace_back(c.name);
+  for (const Command& c : kCommands) {
+    if (c.run != pangea_eval_worker_command) names.emplace_back(c.name);
+  }
   const std::string near = nearest(name, names);
   std::cerr << "engenho: unknown command \"" << name << "\"" << (near.empty() ? "" : "; did you mean \"" + near + "\"?") << "\n";
   return 2;

@@ -74,7 +74,7 @@ Setter flag(bool ServerConfig::* member) {
   };
 }
 
-const std::vector<std::string> kComponents = {"controllers", "scheduler", "proxy", "dns"};
+const std::vector<std::string> kComponents = {"controllers", "scheduler", "proxy", "dns", "pangea"};
 
 const std::vector<Option>& options() {
   static const std::vector<Option> table = {
@@ -134,7 +134,7 @@ const std::vector<Option>& options() {
          return {};
        }},
       {"token-auth-file", "FILE", "static tokens: lines of token,user,uid,\"group1,group2\"", text(&ServerConfig::token_auth_file)},
-      {"disable", "COMPONENT", "leave a component out: controllers, scheduler, proxy, dns; may be repeated",
+      {"disable", "COMPONENT", "leave a component out: controllers, scheduler, proxy, dns, pangea; may be repeated",
        [](ServerConfig& c, const std::string& v) -> Status {
          if (std::find(kComponents.begin(), kComponents.end(), v) == kComponents.end()) {
            const std::string near = nearest(v, kComponents);
@@ -144,6 +144,32 @@ const std::vector<Option>& options() {
          return {};
        },
        true},
+      {"pangea-executor", "NAME", "what carries out templates that name no executor: magma or tofu (default magma)",
+       [](ServerConfig& c, const std::string& v) -> Status {
+         if (v != "magma" && v != "tofu") return invalid(v, "magma or tofu");
+         c.pangea_executor = v;
+         return {};
+       }},
+      {"pangea-plugin-dir", "DIR", "provider executables: HOST/NAMESPACE/TYPE/VERSION/OS_ARCH below it; may be repeated (default <data-dir>/pangea/plugins and terraform's own directories)",
+       [](ServerConfig& c, const std::string& v) -> Status {
+         if (!v.starts_with('/')) return invalid(v, "an absolute path");
+         c.pangea_plugin_dirs.push_back(v);
+         return {};
+       },
+       true},
+      {"pangea-workers", "N", "templates that are worked on at the same time, 1 to 32 (default 4)",
+       [](ServerConfig& c, const std::string& v) -> Status {
+         int64_t n = 0;
+         if (!parse_int(v, n) || n < 1 || n > 32) return invalid(v, "a number from 1 to 32");
+         c.pangea_workers = static_cast<int>(n);
+         return {};
+       }},
+      {"pangea-ntfy-url", "URL", "where news of templates is posted whose route names a topic and no server (default https://ntfy.sh)",
+       [](ServerConfig& c, const std::string& v) -> Status {
+         if (!v.starts_with("https://") && !v.starts_with("http://")) return invalid(v, "an http or https URL");
+         c.pangea_ntfy_url = v;
+         return {};
+       }},
       {"disable-agent", "", "run the API server alone, without a node", flag(&ServerConfig::disable_agent)},
       {"kubelet-port", "PORT", "port of the kubelet's server (default 10250)", port(&ServerConfig::kubelet_port)},
       {"encrypt-resources", "RESOURCE", "what is encrypted at rest: plural names, or group/name, or none; may be repeated (default secrets)",

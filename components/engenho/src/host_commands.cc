@@ -15,6 +15,7 @@
 #include "engenho/engenho/config.h"
 #include "engenho/kubelet/kubelet.h"
 #include "engenho/proxy/proxy.h"
+#include "engenho/ruby/evaluator.h"
 
 extern char** environ;
 
@@ -83,6 +84,9 @@ int check_command(const Arguments& arguments) {
   while (place.size() > 1 && statfs(place.c_str(), &disk) != 0) place = std::filesystem::path(place).parent_path();
   const uint64_t free_mib = static_cast<uint64_t>(disk.f_bavail) * static_cast<uint64_t>(disk.f_bsize) >> 20;
   tell(free_mib >= 2048, std::to_string(free_mib) + " MiB free below " + config->data_dir, "2 GiB are wanted for images and data");
+  // Only templates in Ruby want it.
+  if (auto version = ruby::Evaluator().version()) std::cout << "  good     Ruby for infrastructure templates: " << *version << "\n";
+  else std::cout << "  without  Ruby for infrastructure templates: " << version.error().message << "\n";
   std::cout << (lacking == 0 ? "nothing is lacking\n" : std::to_string(lacking) + " things are lacking\n");
   return lacking == 0 ? 0 : 1;
 }

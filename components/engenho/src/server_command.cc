@@ -31,7 +31,9 @@
 #include "engenho/proxy/proxy.h"
 #include "engenho/scheduler/scheduler.h"
 #include "engenho/kubelet/kubelet.h"
+#include "engenho/pangea/operator.h"
 #include "host.h"
+#include "pangea_host.h"
 #include "shared_identity.h"
 #include "snapshots.h"
 
@@ -84,6 +86,22 @@ Result<Agent> start_agent(const ServerConfig& config, const Credentials& credent
   ENGENHO_TRY(cni::install(config.data_dir, self, network));
   ENGENHO_ASSIGN(out.kubelet, kubelet::Kubelet::create(std::move(options), *out.client));
   ENGENHO_TRY(out.kubelet->start());
+  return out;
+}
+
+pangea::Options pangea_options(const ServerConfig& config) {
+  pangea::Options out;
+  out.data_dir = config.data_dir + "/pangea";
+  out.executor = config.pangea_executor;
+  out.workers = config.pangea_workers;
+  out.ntfy_url = config.pangea_ntfy_url;
+  out.executors.plugin_dirs = config.pangea_plugin_dirs;
+  if (out.executors.plugin_dirs.empty()) {
+    // Terraform's own directories for providers that are there already come after ours.
+    out.executors.plugin_dirs = {out.data_dir + "/plugins", "/usr/local/share/terraform/plugins", "/usr/share/terraform/plugins"};
+    if (const char* home = std::getenv("HOME")) out.executors.plugin_dirs.push_back(std::string(home) + "/.terraform.d/plugins");
+  }
+  out.executors.plugin_cache_dir = out.data_dir + "/plugin-cache";
   return out;
 }
 
@@ -150,6 +168,7 @@ Status run_server(const ServerConfig& config) {
   options.kubelet_client_key_pem = credentials.api_client.key.pem();
   options.git_version = kKubernetesVersion;
   ENGENHO_ASSIGN_OR_RETURN(std::shared_ptr<apiserver::ApiServer> api, apiserver::ApiServer::create(std::move(options)));
+  add_pangea_subresources(api);
   ENGENHO_RETURN_IF_ERROR(api->start());
 
   http::ServerOptions http_options;
@@ -205,6 +224,13 @@ Status run_server(const ServerConfig& config) {
       client::lead_while_elected(client, election, stop, run);
     });
   };
+  auto run_pangea = [&](const StopToken& stop) {
+    pangea::Operator pangea(as_user("system:pangea"), pangea_options(config));
+    pangea.start();
+    stop.wait();
+    pangea.stop();
+  };
+  if (!config.disabled("pangea")) control("pangea", run_pangea);
   if (!config.disabled("controllers")) control("kube-controller-manager", run_controllers);
   if (!config.disabled("scheduler")) control("kube-scheduler", run_scheduler);
   std::unique_ptr<proxy::Proxy> proxy;

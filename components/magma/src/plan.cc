@@ -190,6 +190,7 @@ json::Value Plan::document(bool redact) const { return plan_document(*data_, red
 const std::string& Plan::id() const { return data_->id; }
 uint64_t Plan::serial() const { return data_->serial; }
 const std::string& Plan::lineage() const { return data_->lineage; }
+const std::map<std::string, std::string>& Plan::providers() const { return data_->providers; }
 const std::vector<Message>& Plan::messages() const { return data_->messages; }
 
 bool Plan::has_changes() const {

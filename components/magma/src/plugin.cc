@@ -161,7 +161,8 @@ class Plugin final : public Provider {
     const Block& b = block(type, false);
     request.set_type_name(type);
     encode(prior, b, *request.mutable_prior_state());
-    encode(proposed, b, *request.mutable_proposed_new_state());
+    // As terraform proposes a new object: null, not unknown, where the provider decides. It says itself what it does not know yet.
+    encode(prior.holds() || !proposed.holds() ? proposed : proposed_new(b, empty_value(b), config), b, *request.mutable_proposed_new_state());
     encode(config, b, *request.mutable_config());
     request.set_prior_private(prior_private);
     PlanResult out;

@@ -153,6 +153,8 @@ void handle(const pb::PlanResourceChange::Request& in, pb::PlanResourceChange::R
   const std::string mode = text_of(planned, "mode");
   if (mode == "crash_plan") crash();
   if (mode == "lie_plan") planned = planned.with("name", Value::string("something else"));
+  // What it decides itself is not known before: terraform proposes null there.
+  if (!prior.holds() && planned.holds()) planned = planned.with("id", Value::unknown(Type::string())).with("serial", Value::unknown(Type::number()));
   if (prior.holds() && !planned.equals(prior)) planned = planned.with("serial", Value::unknown(Type::number()));
   if (prior.holds() && !planned.get("zone").equals(prior.get("zone"))) out.add_requires_replace()->add_steps()->set_attribute_name("zone");
   encode(planned, thing_block(), out.mutable_planned_state());

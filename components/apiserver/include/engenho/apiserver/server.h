@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engenho/apiserver/admission.h"
+#include "engenho/apiserver/extension.h"
 #include "engenho/apiserver/user.h"
 #include "engenho/base/clock.h"
 #include "engenho/base/status.h"
@@ -41,6 +42,8 @@ class ApiServer final : public http::Handler {
 
   // Before start().
   void add_admission(std::unique_ptr<AdmissionPlugin> plugin);
+  // Who answers a subresource that a declared kind names. Without a handler it answers 501.
+  void add_subresource(std::string_view group, std::string_view plural, std::string_view name, ExtensionHandler handler);
   // Loads the caches and makes the objects every cluster has (namespaces, roles, the service "kubernetes"...).
   Status start();
   void stop();  // ends watches and proxied connections; waits for workers

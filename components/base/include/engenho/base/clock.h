@@ -44,7 +44,7 @@ class FakeClock final : public Clock {
 // RFC 3339, UTC, as metav1.Time ("2026-01-02T03:04:05Z") and metav1.MicroTime ("...05.000000Z").
 std::string format_rfc3339(WallTime time);
 std::string format_rfc3339_micro(WallTime time);
-// Accepts fractions and offsets.
+// Accepts fractions and offsets. Times outside of what WallTime holds (1677 to 2262) become its ends.
 Result<WallTime> parse_rfc3339(std::string_view text);
 
 }  // namespace engenho

@@ -7,6 +7,7 @@
 
 #include "engenho/base/clock.h"
 #include "engenho/base/status.h"
+#include "engenho/base/threads.h"
 
 namespace engenho {
 
@@ -16,7 +17,8 @@ struct ProcessOptions {
   std::string cwd;                     // empty: inherit
   std::string stdin_text;              // given to it, then closed
   std::string log_file;                // stdout and stderr are appended there instead of captured
-  bool die_with_parent = false;        // PR_SET_PDEATHSIG SIGKILL
+  bool die_with_parent = false;        // PR_SET_PDEATHSIG: when the thread that started it ends
+  int death_signal = 9;                // which signal then; SIGKILL, unless it can end in order (its output does not break then)
 };
 
 struct ProcessOutput {
@@ -26,6 +28,21 @@ struct ProcessOutput {
 
 // Runs to its end; on timeout the whole process group is killed and the error says so.
 Result<ProcessOutput> run_process(const ProcessOptions& options, Duration timeout);
+
+// The same for work that takes long: read line by line, told to end, given time for it.
+struct ProcessRun {
+  Duration timeout = std::chrono::hours(24);
+  Duration grace{0};                   // from SIGTERM to SIGKILL, both to the whole process group
+  StopToken stop;
+  std::function<void(std::string_view line)> on_line;   // each line of stdout, without its end; ProcessOutput::out stays empty. Lines over 256 MiB are cut
+};
+struct ProcessEnd : ProcessOutput {
+  bool stopped = false, timed_out = false, killed = false;   // killed: it did not end within the grace
+};
+Result<ProcessEnd> run_process(const ProcessOptions& options, const ProcessRun& run);
+
+// The path of a program by PATH, as the others here look it up; empty when there is none.
+std::string find_program(const std::string& name);
 
 // A long-running child. The destructor kills and reaps it unless detach() was called.
 class Process {

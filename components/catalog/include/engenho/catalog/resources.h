@@ -47,6 +47,7 @@ struct Resource {
 struct GroupVersion {
   std::string_view group, version, api_version;
   std::span<const Resource> resources;            // sorted by plural name
+  bool declared = false;                          // kinds of our own (openapi/*/kinds.yaml), served from declared_definitions()
 };
 
 struct Group {
@@ -80,5 +81,9 @@ std::string join_api_version(std::string_view group, std::string_view version);
 // The OpenAPI v3 document of a group version as served at /openapi/v3/{api/v1|apis/<group>/<version>}: JSON text without our own
 // extensions. Empty: unknown.
 std::string_view openapi_v3(std::string_view group, std::string_view version);
+
+// JSON array of the CustomResourceDefinitions by which declared kinds are served. Beside what upstream has, each says
+// "x-engenho-subresources" (name to verbs) and "x-engenho-immutable" (the spec never changes).
+std::string_view declared_definitions();
 
 }  // namespace engenho::catalog

@@ -17,5 +17,7 @@ int transcode_command(const Arguments& arguments);
 int check_command(const Arguments& arguments);
 int reset_command(const Arguments& arguments);
 int magma_command(const Arguments& arguments);
+int pangea_command(const Arguments& arguments);
+int pangea_eval_worker_command(const Arguments& arguments);
 
 }  // namespace engenho

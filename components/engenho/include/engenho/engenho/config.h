@@ -29,7 +29,7 @@ struct ServerConfig {
   std::string container_runtime_endpoint;        // default: a containerd of our own
   std::vector<std::string> tls_san;
   std::string token_auth_file;
-  std::vector<std::string> disable;              // controllers, scheduler, proxy, dns
+  std::vector<std::string> disable;              // controllers, scheduler, proxy, dns, pangea
   bool disable_agent = false;
   std::string log_level = "info";
   std::string advertise_address;                 // default: the address of the default route's interface
@@ -37,6 +37,10 @@ struct ServerConfig {
   Duration snapshot_interval{0};                 // 0: no scheduled snapshots of the datastore
   int snapshot_retention = 5;
   std::vector<std::string> encrypt_resources;    // default: secrets; "none": nothing
+  std::string pangea_executor = "magma";         // magma or tofu
+  std::vector<std::string> pangea_plugin_dirs;   // default: <data-dir>/pangea/plugins and terraform's own
+  int pangea_workers = 4;
+  std::string pangea_ntfy_url = "https://ntfy.sh";
   std::string snapshot_dir;                      // default: <data-dir>/server/snapshots
 
   bool disabled(std::string_view component) const;

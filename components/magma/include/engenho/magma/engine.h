@@ -11,6 +11,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -80,6 +81,7 @@ class Plan {
   const std::vector<Message>& messages() const; // warnings
   uint64_t serial() const;                   // of the state it was made from
   const std::string& lineage() const;
+  const std::map<std::string, std::string>& providers() const;   // source -> version, of those it needs
 
   std::string serialize() const;             // holds secrets: keep it as you keep the state
   static Result<Plan> parse(std::string_view bytes);

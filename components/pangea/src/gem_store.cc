@@ -1,0 +1,65 @@
+#include "gem_store.h"
+
+namespace engenho::pangea {
+
+namespace {
+
+SourceOptions source_options(const Options& options) {
+  SourceOptions out;
+  out.cache_dir = options.data_dir;
+  return out;
+}
+
+template <typename S>
+Repository from(const S& source, std::string secret_namespace) {
+  Repository out;
+  if (!source) return out;
+  out.url = source->git;
+  out.ref = source->ref.empty() ? "main" : source->ref;
+  out.path = source->path;
+  out.secret = source->secret_ref.get();
+  out.secret_namespace = std::move(secret_namespace);
+  return out;
+}
+
+}  // namespace
+
+GemStore::GemStore(client::Client& client, const Options& options) : client_(client), cache_(source_options(options)) {}
+
+Result<GitSource> GemStore::source_of(const Repository& repository) {
+  GitSource out;
+  out.url = repository.url;
+  out.ref = repository.ref;
+  out.path = repository.path;
+  if (repository.secret == nullptr) return out;
+  const std::string& ns = repository.secret->namespace_.empty() ? repository.secret_namespace : repository.secret->namespace_;
+  if (ns.empty()) return err(bad_request("secretRef.namespace: required: this object is in no namespace"));
+  ENGENHO_ASSIGN(const core_v1::Secret secret, client_.get<core_v1::Secret>(ns, repository.secret->name));
+  for (const auto& [key, into] : {std::pair("username", &out.credentials.username), {"password", &out.credentials.password}, {"token", &out.credentials.token}, {"ca.crt", &out.credentials.ca_pem}}) {
+    auto it = secret.data.find(key);
+    if (it != secret.data.end()) *into = it->second;
+  }
+  return out;
+}
+
+Result<std::string> GemStore::head(const Repository& repository, const StopToken& stop) {
+  ENGENHO_ASSIGN(const GitSource source, source_of(repository));
+  return cache_.resolve(source, stop);
+}
+
+Result<Checkout> GemStore::checkout(const Repository& repository, const std::string& commit, const StopToken& stop) {
+  ENGENHO_ASSIGN(const GitSource source, source_of(repository));
+  return commit.empty() ? cache_.checkout(source, stop) : cache_.fetch(source, commit, stop);
+}
+
+Repository repository_of(const pangea_v1::ArchitectureGem& gem) { return from(gem.spec.source, ""); }
+Repository repository_of(const pangea_v1::InfrastructureTemplate& object) {
+  Repository out = from(object.spec.source, object.metadata.namespace_);
+  out.path.clear();   // of a template the path names its file
+  return out;
+}
+Repository repository_of(const pangea_v1::WorkspaceCatalog& catalog) { return from(catalog.spec.source, ""); }
+
+std::string gem_name_of(const pangea_v1::ArchitectureGem& gem) { return gem.spec.gem_name.empty() ? gem.metadata.name : gem.spec.gem_name; }
+
+}  // namespace engenho::pangea

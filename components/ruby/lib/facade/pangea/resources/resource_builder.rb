@@ -1,0 +1,7 @@
+# frozen_string_literal: true
+
+module Pangea
+  module Resources
+    ResourceBuilder = Engenho::ResourceBuilder unless const_defined?(:ResourceBuilder, false)
+  end
+end

@@ -1,0 +1,3 @@
+module Sizes
+  SUBNETS = 3
+end
