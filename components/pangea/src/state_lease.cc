@@ -130,7 +130,7 @@ Status StateLease::renew() {
   if (!found && !found.error().not_found()) return found.error();
   if (!found || found->spec.holder_identity != mine_->spec.holder_identity || found->spec.lease_transitions != mine_->spec.lease_transitions) {
     mine_.reset();
-    return taken(found ? "by " + lock_of(*found).id : "the Lease is gone");
+    return taken(!found ? "the Lease is gone" : lock_of(*found).id.empty() ? "the lock was broken by force" : "by " + lock_of(*found).id);
   }
   // Somebody changed something else about it.
   found->spec.renew_time = options_.clock->wall();

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "engenho/base/bytes.h"
+#include "engenho/catalog/coordination_v1.h"
 #include "engenho/catalog/core_v1.h"
 #include "support.h"
 
@@ -216,6 +217,29 @@ TEST_CASE("the lock: held, contended, run out, taken over, fenced") {
   CHECK(one.force_unlock("").not_found());
   CHECK(two.write(document(3, "l", "late"), 2, "l", *second).conflict());
   CHECK(*one.read() == document(2, "l", "good"));
+}
+
+TEST_CASE("a lock that an earlier process of the same server left is free at once; of another server, and of a live process, it is not") {
+  Cluster cluster;
+  auto client = cluster.client();
+  ClusterStateOptions options;
+  options.owner = "this server";
+  options.renew = false;
+  auto left = ClusterState(client, kName, options).lock(info());
+  REQUIRE(left);
+  ClusterState same(client, kName, options);
+  CHECK(same.lock(info()).error().conflict());   // this very process has it
+  auto lease = client->get<k8s::coordination_v1::Lease>(kSystemNamespace, "state-" + kName.key());
+  REQUIRE(lease);
+  json::Value lock = parse_json(lease->metadata.annotations["pangea.pleme.io/lock"]);
+  lock["process"] = "one that is no more";
+  lease->metadata.annotations["pangea.pleme.io/lock"] = json::dump(lock);
+  REQUIRE(client->update(*lease));
+  options.owner = "another server";
+  CHECK(ClusterState(client, kName, options).lock(info()).error().conflict());
+  auto token = same.lock(info());
+  REQUIRE(token);
+  CHECK(*token > *left);
 }
 
 TEST_CASE("a lock is renewed while its holder lives, and the holder hears when it is lost") {
