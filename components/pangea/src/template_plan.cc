@@ -167,7 +167,7 @@ Result<Next> TemplateWork::decide(const SavedPlan& plan, const json::Value& conf
     if (settle(plan, evaluation, next)) return next;
   }
   const std::string hash = plan_hash(plan);
-  const char* held = drift ? "Drifted" : "";
+  const char* held = drift || status.phase == "Drifted" ? "Drifted" : "";   // where it stays when nothing may be done
   auto show = [&] {
     if (Status s = e_.plans.put(object_.metadata.uid, hash, plan.shown()); !s.ok()) tell("Warning", "PlanNotShown", s.message());
   };

@@ -36,13 +36,13 @@ void TemplateWork::record(const std::string& outcome, const SavedPlan* plan, con
     summary.drifted_uncorrected = static_cast<int32_t>(plan->model.changes.size());
   }
   // A cycle that found what the last one found is no news: it gets no number and no receipt.
-  if (outcome == "NoChanges" && status.last_cycle && status.last_cycle->outcome == outcome) {
+  if (applied == nullptr && outcome != "Failed" && status.last_cycle && status.last_cycle->outcome == outcome) {
     pangea_v1::LastCycle same = *status.last_cycle;
     same.cycle = 0;
     same.receipt.clear();
     same.started_at.reset();
     same.completed_at.reset();
-    if (same == cycle) return;
+    if (same == cycle && (plan == nullptr || status.last_recorded_plan == plan_hash(*plan))) return;
   }
   cycle.started_at = e_.second(started_);
   cycle.completed_at = e_.second();
@@ -60,6 +60,7 @@ void TemplateWork::record(const std::string& outcome, const SavedPlan* plan, con
     tell("Warning", "ReceiptNotWritten", appended.error().message());
   }
   cycle.cycle = status.cycle_count;
+  status.last_recorded_plan = plan == nullptr ? "" : plan_hash(*plan);
   status.last_cycle = std::move(cycle);
 }
 
@@ -77,6 +78,7 @@ pangea_v1::CycleReceiptSpec TemplateWork::receipt_of(const pangea_v1::LastCycle&
   out.source.ensure().revision = status.compiled_revision;
   out.source->kind = status.compiled_revision.size() == 40 ? "git" : status.compiled_revision.substr(0, status.compiled_revision.find(':'));
   out.gems = status.gems;
+  out.evaluator = status.evaluator;
   out.rendered_hash = status.rendered_hash;
   out.error = shorten(error, 1024);
   if (plan != nullptr) {

@@ -253,6 +253,7 @@ Result<json::Value> TemplateWork::render(const Source& source, const json::Objec
     if (!parsed) return err(bad_request("the source is no JSON: " + parsed.error().message()));
     if (!parsed->duplicate_keys.empty()) return err(bad_request("the source has a key twice: " + parsed->duplicate_keys[0]));
     if (!parsed->value.is_object()) return err(bad_request("the source must be a JSON object"));
+    object_.status.evaluator.clear();
     return std::move(parsed->value);
   }
   ruby::CompileRequest request;
@@ -275,6 +276,7 @@ Result<json::Value> TemplateWork::render(const Source& source, const json::Objec
     const std::string text = compiled.error().to_string();
     return err(heals(compiled.error().kind) ? Status(503, reason::kServiceUnavailable, text) : bad_request(text));
   }
+  if (auto version = e_.evaluator.version(stop_)) object_.status.evaluator = "ruby " + version->substr(0, version->find(' '));
   for (const std::string& warning : compiled->warnings) tell("Warning", "CompileWarning", warning);
   return std::move(compiled->config);
 }
