@@ -6,7 +6,8 @@
 //   TEST_PROVIDER_START     "silent": no handshake; "garbage": a wrong one; "die": ends at once; "plain": no TLS although a certificate came
 //
 // Resource test_thing: name, size (changed in place), zone (forces a new one), secret (sensitive), mode, rule blocks; computed id, serial.
-// Modes: crash_plan, crash_apply, hang_apply, lie_apply, lie_plan, unknown_apply, fail_create, fail_after_create, fail_delete, slow, leak.
+// A provider block with an absolute path as endpoint names the directory, too. Modes: exists (a create finds an object of that name, whose file is
+// NAME.json), crash_plan, crash_apply, hang_apply, lie_apply, lie_plan, unknown_apply, fail_create, fail_after_create, fail_delete, slow, leak.
 // Data source test_lookup: name -> value.
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/security/server_credentials.h>
@@ -33,7 +34,12 @@ using namespace engenho;
 using namespace engenho::magma;
 namespace pb = tfplugin6;
 
+std::string& configured() {
+  static std::string* const dir = new std::string;
+  return *dir;
+}
 std::string cloud() {
+  if (!configured().empty()) return configured();
   const char* dir = std::getenv("TEST_PROVIDER_CLOUD");
   return dir != nullptr ? dir : ".";
 }
@@ -115,6 +121,7 @@ std::string file_of(const Value& v) { return cloud() + "/" + text_of(v, "id") + 
 
 void handle(const pb::ConfigureProvider::Request& in, pb::ConfigureProvider::Response& out) {
   const Value config = decode(in.config(), config_block());
+  if (text_of(config, "endpoint").starts_with("/")) configured() = text_of(config, "endpoint");
   if (text_of(config, "endpoint") == "unreachable") complain(out, "cannot reach the endpoint with token " + text_of(config, "token"));
 }
 void handle(const pb::ValidateProviderConfig::Request&, pb::ValidateProviderConfig::Response&) {}
@@ -174,6 +181,7 @@ void handle(const pb::ApplyResourceChange::Request& in, pb::ApplyResourceChange:
     return encode(planned, b, out.mutable_new_state());
   }
   const std::string mode = text_of(planned, "mode");
+  if (mode == "exists" && !prior.holds()) return complain(out, "thing " + text_of(planned, "name") + " already exists");
   if (mode == "fail_create") return complain(out, "cannot be created");
   if (mode == "leak") return complain(out, "refused: the secret " + text_of(planned, "secret") + " is too short");
   if (mode == "crash_apply") crash();
