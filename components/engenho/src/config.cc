@@ -164,6 +164,14 @@ const std::vector<Option>& options() {
          c.pangea_workers = static_cast<int>(n);
          return {};
        }},
+      {"pangea-template-repositories", "DIR",
+       "a directory in which git repositories may be that a template names by file://; may be repeated (default none; gems and catalogs may name any)",
+       [](ServerConfig& c, const std::string& v) -> Status {
+         if (!v.starts_with('/')) return invalid(v, "an absolute path");
+         c.pangea_template_repositories.push_back(v);
+         return {};
+       },
+       true},
       {"pangea-ntfy-url", "URL", "where news of templates is posted whose route names a topic and no server (default https://ntfy.sh)",
        [](ServerConfig& c, const std::string& v) -> Status {
          if (!v.starts_with("https://") && !v.starts_with("http://")) return invalid(v, "an http or https URL");

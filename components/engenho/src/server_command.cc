@@ -95,6 +95,7 @@ pangea::Options pangea_options(const ServerConfig& config) {
   out.executor = config.pangea_executor;
   out.workers = config.pangea_workers;
   out.ntfy_url = config.pangea_ntfy_url;
+  out.template_repositories = config.pangea_template_repositories;
   out.executors.plugin_dirs = config.pangea_plugin_dirs;
   if (out.executors.plugin_dirs.empty()) {
     // Terraform's own directories for providers that are there already come after ours.

@@ -10,6 +10,12 @@ SourceOptions source_options(const Options& options) {
   return out;
 }
 
+SourceOptions template_source_options(const Options& options) {
+  SourceOptions out = source_options(options);
+  out.file_roots = options.template_repositories;
+  return out;
+}
+
 template <typename S>
 Repository from(const S& source, std::string secret_namespace) {
   Repository out;
@@ -24,7 +30,8 @@ Repository from(const S& source, std::string secret_namespace) {
 
 }  // namespace
 
-GemStore::GemStore(client::Client& client, const Options& options) : client_(client), cache_(source_options(options)) {}
+GemStore::GemStore(client::Client& client, const Options& options)
+    : client_(client), cache_(source_options(options)), template_cache_(template_source_options(options)) {}
 
 Result<GitSource> GemStore::source_of(const Repository& repository) {
   GitSource out;
@@ -44,18 +51,20 @@ Result<GitSource> GemStore::source_of(const Repository& repository) {
 
 Result<std::string> GemStore::head(const Repository& repository, const StopToken& stop) {
   ENGENHO_ASSIGN(const GitSource source, source_of(repository));
-  return cache_.resolve(source, stop);
+  return cache_for(repository).resolve(source, stop);
 }
 
 Result<Checkout> GemStore::checkout(const Repository& repository, const std::string& commit, const StopToken& stop) {
   ENGENHO_ASSIGN(const GitSource source, source_of(repository));
-  return commit.empty() ? cache_.checkout(source, stop) : cache_.fetch(source, commit, stop);
+  const SourceCache& cache = cache_for(repository);
+  return commit.empty() ? cache.checkout(source, stop) : cache.fetch(source, commit, stop);
 }
 
 Repository repository_of(const pangea_v1::ArchitectureGem& gem) { return from(gem.spec.source, ""); }
 Repository repository_of(const pangea_v1::InfrastructureTemplate& object) {
   Repository out = from(object.spec.source, object.metadata.namespace_);
   out.path.clear();   // of a template the path names its file
+  out.of_template = true;
   return out;
 }
 Repository repository_of(const pangea_v1::WorkspaceCatalog& catalog) { return from(catalog.spec.source, ""); }

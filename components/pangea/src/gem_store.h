@@ -12,6 +12,7 @@ struct Repository {
   std::string url, ref, path;
   const pangea_v1::SecretReference* secret = nullptr;   // may be null
   std::string secret_namespace;                         // when the reference names none
+  bool of_template = false;                             // named by whoever may write templates: not every file of this machine is for them
 };
 
 // Errors: those of SourceCache, and of reading the Secret.
@@ -27,8 +28,9 @@ class GemStore {
 
  private:
   Result<GitSource> source_of(const Repository& repository);
+  const SourceCache& cache_for(const Repository& repository) const { return repository.of_template ? template_cache_ : cache_; }
   client::Client& client_;
-  SourceCache cache_;
+  SourceCache cache_, template_cache_;  // one directory, different rules
 };
 
 Repository repository_of(const pangea_v1::ArchitectureGem& gem);

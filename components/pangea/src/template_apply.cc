@@ -34,7 +34,9 @@ Result<Next> TemplateWork::applying() {
   auto space = workspace(*config);
   if (!space) return fail("WorkspaceInvalid", space.error().message());
   if (Status s = add_imports(*space); !s.ok()) return fail("ImportInvalid", s.message());
-  auto result = (*runner)->apply(*space, **store, *plan, {}, run_options());
+  PhaseWatch watch(e_.clock(), stop_, phase_limit("Applying"));
+  auto result = (*runner)->apply(*space, **store, *plan, {}, watched(watch, true));
+  if (watch.expired() && !(result && result->ok)) late_phase_ = "Applying";
   meters::operation(plan->executor, "apply", result && result->ok);
   if (!result) {
     const Failure failure = classify_failure(result.error());

@@ -1,6 +1,7 @@
 // The end of a template: what it made is destroyed, with two keys, before the object goes.
 #include <algorithm>
 
+#include "engenho/base/bytes.h"
 #include "engenho/pangea/cluster_state.h"
 #include "gate.h"
 #include "plan_shelf.h"
@@ -41,6 +42,17 @@ Result<Next> TemplateWork::destroying() {
     tell("Warning", reason, message);
     return wait(again);
   };
+  if (!around_.references.ok()) {
+    // Without what it refers to nothing can be destroyed; where nothing was made, nothing has to be.
+    auto store = state();
+    auto document = store ? (*store)->read() : err(store.error());
+    const bool untouched = status.last_applied_at.is_zero() && status.apply_cursor_count == 0 && status.phase != "Applying" &&
+                           (around_.pangea_namespace == nullptr || (document && trim(*document).empty()));
+    if (!untouched) return held("ReferenceForbidden", around_.references.message(), kBlockedAgain);
+    state_.reset();
+    if (Status s = release(); !s.ok()) return err(s);
+    return wait(Duration(0));
+  }
   if (around_.pangea_namespace == nullptr && status.last_applied_at.is_zero()) {
     // Nothing was ever made, and there is no place where a state could be.
     if (Status s = release(); !s.ok()) return err(s);
@@ -71,6 +83,13 @@ Result<Next> TemplateWork::destroying() {
   evaluation_.reset();
   if (!plan->model.changes.empty()) {
     if (const std::string why = why_not_destroy(object_, around_.policy, e_.now()); !why.empty()) return held("DestroyBlocked", why, kBlockedAgain);
+    // What a resource says of itself counts here, too.
+    auto own = resource_policies(*config);
+    if (!own) return held("PolicyInvalid", own.error().message(), kBlockedAgain);
+    auto evaluated = evaluate(plan->model.changes, {}, around_.sources, *own);
+    if (!evaluated) return held("PolicyInvalid", evaluated.error().message(), kBlockedAgain);
+    if (!evaluated->blocked.empty())
+      return held("DestroyBlocked", "the resources' own destroyProtection keeps " + join(evaluated->blocked, ", "), kBlockedAgain);
     enter("Destroying");
     status.plan_summary = plan->model.summary();
     if (Status s = commit(); !s.ok()) return err(s);

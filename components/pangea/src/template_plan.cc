@@ -84,8 +84,10 @@ Result<Next> TemplateWork::plan_and_decide(bool drift) {
   auto space = workspace(*config);
   if (!space) return fail("WorkspaceInvalid", space.error().message());
   if (Status s = add_imports(*space); !s.ok()) return fail("ImportInvalid", s.message());
-  if (Status s = commit(); !s.ok()) return err(s);   // the phase is seen before the work begins
-  auto plan = (*runner)->plan(*space, **store, {}, run_options());
+  if (Status s = commit(); !s.ok()) return err(s);  // the phase is seen before the work begins
+  PhaseWatch watch(e_.clock(), stop_, phase_limit("Planning"));
+  auto plan = (*runner)->plan(*space, **store, {}, watched(watch, false));
+  if (!plan && watch.expired()) late_phase_ = "Planning";
   meters::operation(executor_name(), "plan", plan.has_value());
   object_.status.last_planned_at = e_.second();
   if (drift) object_.status.last_drift_check_at = object_.status.last_planned_at;

@@ -1,7 +1,9 @@
 // resolve and render: is everything there that the template needs, where is its text, what are its variables, and what comes out.
 #include <algorithm>
+#include <filesystem>
 
 #include "engenho/base/bytes.h"
+#include "engenho/base/fs.h"
 #include "template_work.h"
 
 namespace engenho::pangea {
@@ -28,6 +30,15 @@ bool heals(ruby::Failure kind) {
   }
 }
 
+// A file of a tree, empty when `path` is none: it may be JSON. Everything else the evaluator reads itself.
+Result<std::string> file_in(const std::string& tree, const std::string& path) {
+  std::error_code code;
+  const auto root = std::filesystem::canonical(tree, code);
+  const auto file = std::filesystem::weakly_canonical(root / path, code);
+  if (path.empty() || code || !file.string().starts_with(root.string() + "/") || !std::filesystem::is_regular_file(file, code)) return std::string();
+  return read_file(file.string());
+}
+
 }  // namespace
 
 Result<Next> TemplateWork::pending() {
@@ -47,7 +58,9 @@ Result<Next> TemplateWork::verifying() {
     message = std::move(m);
   };
   const auto& pns = around_.pangea_namespace;
+  if (!around_.references.ok()) block("ReferenceForbidden", around_.references.message());
   if (pns == nullptr) block("NamespaceNotFound", "spec.pangeaNamespace: there is no PangeaNamespace " + object_.spec.pangea_namespace);
+  else if (pns->metadata.deletion_timestamp) block("NamespaceDeleting", "PangeaNamespace " + pns->metadata.name + " is being deleted");
   else if (pns->spec.suspend) block("NamespaceSuspended", "PangeaNamespace " + pns->metadata.name + " is suspended");
   else if (!pns->status.backend_ready) block("NamespaceNotReady", "PangeaNamespace " + pns->metadata.name + " is not ready" + (pns->status.error.empty() ? "" : ": " + pns->status.error));
   if (!around_.missing_catalog.empty()) block("WorkspaceNotFound", "there is no WorkspaceCatalog " + around_.missing_catalog);
@@ -98,6 +111,7 @@ Result<Source> TemplateWork::resolve_source(bool network) {
     ENGENHO_ASSIGN(const Checkout checkout, e_.gems.checkout(repository_of(object_), "", stop_));
     out.revision = checkout.commit;
     out.tree = checkout.path;
+    ENGENHO_ASSIGN(out.text, file_in(checkout.path, source->path));
     object_.status.observed_head_revision = checkout.commit;
     object_.status.last_freshness_check_at = e_.second();
     return out;
@@ -108,21 +122,21 @@ Result<Source> TemplateWork::resolve_source(bool network) {
   return out;
 }
 
-Result<json::Object> TemplateWork::referenced_outputs(const pangea_v1::InfrastructureTemplate& other) {
-  json::Object out;
-  for (const auto& [name, value] : other.status.outputs) out.set(name, value);
-  if (other.status.sensitive_outputs.empty()) return out;
-  // The others' secrets are in their state alone.
+Result<std::optional<json::Value>> TemplateWork::referenced_output(const pangea_v1::InfrastructureTemplate& other, const std::string& output) {
+  if (auto plain = other.status.outputs.find(output); plain != other.status.outputs.end()) return std::optional<json::Value>(plain->second);
+  const auto& sensitive = other.status.sensitive_outputs;
+  if (std::find(sensitive.begin(), sensitive.end(), output) == sensitive.end()) return std::optional<json::Value>();
+  // The other's secrets are in its state alone.
   TemplateWork work(e_, other, stop_);
   work.look_around();
+  if (!work.around_.references.ok()) return err(work.around_.references);
   ENGENHO_ASSIGN(auto store, work.state());
   ENGENHO_ASSIGN(Executor * runner, work.executor());
   ENGENHO_ASSIGN(const Workspace space, work.workspace(json::Object()));
   ENGENHO_ASSIGN(const json::Object whole, runner->outputs(space, *store, run_options()));
-  for (const auto& [name, output] : whole) {
-    if (const json::Value* value = output.get("value")) out.set(name, *value);
-  }
-  return out;
+  const json::Value* found = whole.find(output);
+  const json::Value* value = found == nullptr ? nullptr : found->get("value");
+  return value == nullptr ? std::optional<json::Value>() : std::optional<json::Value>(*value);
 }
 
 Result<std::optional<json::Object>> TemplateWork::variables(std::string& waiting) {
@@ -138,9 +152,9 @@ Result<std::optional<json::Object>> TemplateWork::variables(std::string& waiting
     const std::string ns = reference.template_ref.namespace_.empty() ? object_.metadata.namespace_ : reference.template_ref.namespace_;
     const auto other = e_.informers.get<pangea_v1::InfrastructureTemplate>().get(ns, reference.template_ref.name);
     if (other != nullptr && !other->status.last_applied_at.is_zero()) {
-      ENGENHO_ASSIGN(const json::Object outputs, referenced_outputs(*other));
-      if (const json::Value* value = outputs.find(reference.output_key)) {
-        all[name] = *value;
+      ENGENHO_ASSIGN(auto value, referenced_output(*other, reference.output_key));
+      if (value) {
+        all[name] = std::move(*value);
         continue;
       }
     }
@@ -257,7 +271,7 @@ Result<json::Value> TemplateWork::render(const Source& source, const json::Objec
     return std::move(parsed->value);
   }
   ruby::CompileRequest request;
-  request.source = source.text;
+  if (source.kind != "git") request.source = source.text;
   request.tree = source.tree;
   if (source.kind == "git") request.path = object_.spec.source->path;
   request.template_name = object_.spec.template_name;

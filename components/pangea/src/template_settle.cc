@@ -55,6 +55,11 @@ Result<Next> TemplateWork::drifted() {
   const WallTime last = status.last_drift_check_at.value_or(WallTime{});
   const bool approved = !status.pending_plan_hash.empty() && approval_of(status.pending_plan_hash);
   if (!approved && e_.now() - last < interval) return wait(interval - (e_.now() - last));
+  if (!fresh()) {
+    tell("Normal", "SourceStale", "the source is at " + status.observed_head_revision + ", rendered was " + status.compiled_revision);
+    enter("Pending");
+    return go_on();
+  }
   // One decision point: the plan is made and decided upon as any other.
   status.last_drift_check_at = e_.second();
   return plan_and_decide(false);
@@ -109,7 +114,8 @@ Result<Next> TemplateWork::failed() {
   const auto policy = object_.spec.retry_policy ? *object_.spec.retry_policy : pangea_v1::RetryPolicy();
   const int most = policy.max_retries.value_or(3);
   // Nobody lifts a refusal by trying again, and a spec change starts over anyway.
-  const bool held = status.failure_kind == "PolicyRefused" || status.failure_kind == "DestroyBlocked" || status.failure_kind == "PolicyInvalid";
+  const std::string& kind = status.failure_kind;
+  const bool held = kind == "PolicyRefused" || kind == "DestroyBlocked" || kind == "PolicyInvalid" || kind == "SettlingFailed";
   Duration pause = kParked;
   if (!held && status.failure_count <= most) {
     pause = std::chrono::seconds(std::max(1, policy.backoff_seconds.value_or(30)));
@@ -147,14 +153,12 @@ void TemplateWork::react() {
   }
   if (policy.phase_timeout.level != Level::kDefault) {
     const auto& t = policy.phase_timeout.value;
+    // What waits for a person is not late; an apply that advances is not, either (phase_watch.h).
     const bool asks = status.phase == "Planning" && !status.pending_plan_hash.empty();
-    const std::string& limit = status.phase == "Compiling" || status.phase == "CompileBlocked" ? t.compiling : status.phase == "Planning" ? t.planning : status.phase == "Applying" ? t.applying : std::string();
-    if (!limit.empty() && !asks) {
-      // An apply that advances is not late.
-      const WallTime since = std::max(status.phase_entered_at.value_or(e_.now()), status.phase == "Applying" ? status.apply_cursor_advanced_at.value_or(WallTime{}) : WallTime{});
-      const auto allowed = parse_duration(limit);
-      if (allowed && e_.now() - since > *allowed) triggers.push_back({"PhaseTimeout:" + status.phase, action(t.on_timeout), "in phase " + status.phase + " for more than " + limit, routing(t.routing)});
-    }
+    const auto allowed = asks ? std::nullopt : phase_limit(status.phase);
+    const bool late = allowed && e_.now() - status.phase_entered_at.value_or(e_.now()) > *allowed;
+    const std::string phase = !late_phase_.empty() ? late_phase_ : late ? status.phase : std::string();
+    if (!phase.empty()) triggers.push_back({"PhaseTimeout:" + phase, action(t.on_timeout), "phase " + phase + " took more than it may", routing(t.routing)});
   }
   if (policy.verified_blocked.level != Level::kDefault && !status.verified_blocked_since.is_zero()) {
     const auto& b = policy.verified_blocked.value;
@@ -166,7 +170,11 @@ void TemplateWork::react() {
   }
   if (triggers.empty()) {
     // Well again: the next trouble is told anew.
-    if (!status.auto_suspended && !status.last_escalation_reason.empty() && status.phase == "Ready") status.last_escalation_reason.clear();
+    if (status.phase == "Ready") {
+      if (status.auto_suspended) tell("Normal", "AutoSuspendCleared", "the try went well");
+      status.auto_suspended = false;
+      status.last_escalation_reason.clear();
+    }
     return;
   }
   const auto worst = std::max_element(triggers.begin(), triggers.end(), [](const Trigger& a, const Trigger& b) { return severity(a.action) < severity(b.action); });
@@ -176,7 +184,8 @@ void TemplateWork::react() {
   status.last_escalated_at = e_.second();
   tell("Warning", "ReactivePolicyTriggered", worst->reason + " (" + worst->action + "): " + worst->message);
   if (worst->action == "suspend") status.auto_suspended = true;
-  if (worst->routing != nullptr) e_.notifier.send(*worst->routing, {worst->action, worst->reason, key(), worst->message});
+  // A route may name a Secret that is not for this template.
+  if (worst->routing != nullptr && around_.references.ok()) e_.notifier.send(*worst->routing, {worst->action, worst->reason, key(), worst->message});
   if (worst->reason.starts_with("PhaseTimeout")) enter("Failed");
 }
 

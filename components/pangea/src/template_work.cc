@@ -7,6 +7,7 @@
 #include "engenho/schema/api_errors.h"
 #include "gate.h"
 #include "notifier.h"
+#include "references.h"
 
 namespace engenho::pangea {
 
@@ -86,6 +87,7 @@ void TemplateWork::look_around() {
   if (around_.catalog != nullptr) around_.sources.push_back(policy_of(*around_.catalog));
   around_.sources.push_back(policy_of(object_));
   around_.policy = resolve(around_.sources);
+  around_.references = check_references(object_, around_.pangea_namespace.get());
   object_.status.effective_policy = around_.policy.to_status();
 }
 
@@ -112,13 +114,14 @@ Result<Next> TemplateWork::before_phases(bool& done) {
   const std::string digest = spec_digest(object_);
   const bool changed = status.observed_spec_digest != digest;
   if (status.auto_suspended) {
-    // The breaker closes when somebody changes something, and lets one look through when it has been open for a while.
+    // The breaker closes when somebody changes or approves something, and lets one look through when it has been open for a while.
     const Duration probe = std::max<Duration>(parse_duration(around_.policy.reconcile_interval.value).value_or(kIdle), kIdle);
-    if (changed || status.observed_generation != object_.metadata.generation) {
+    const bool approved = status.approval && status.approval->plan_hash == status.pending_plan_hash;
+    if (approved || changed || status.observed_generation != object_.metadata.generation) {
       status.auto_suspended = false;
       status.failure_count = 0;
-      tell("Normal", "AutoSuspendCleared", "the spec was changed");
-      enter("Pending");
+      tell("Normal", "AutoSuspendCleared", approved ? "a plan was approved" : "the spec was changed");
+      if (!approved) enter("Pending");
     } else if (e_.now() - status.last_escalated_at.value_or(WallTime{}) >= probe) {
       tell("Normal", "AutoSuspendProbe", "one try after " + status.last_escalation_reason);
       status.last_escalated_at = e_.now();
@@ -132,10 +135,13 @@ Result<Next> TemplateWork::before_phases(bool& done) {
     status.observed_spec_digest = digest;
     status.failure_count = 0;
     status.consecutive_compile_failures = 0;
+    status.consecutive_drift_cycles = 0;
     enter("Pending");
   }
   status.observed_generation = object_.metadata.generation;
   done = false;
+  // Before anything is read or written for it.
+  if (!around_.references.ok()) enter("Verifying");
   return handle_command();
 }
 
@@ -154,6 +160,7 @@ Result<Next> TemplateWork::handle_command() {
   }
   tell("Normal", "ReconcileRequested", "asked for by " + status.command->requested_by);
   status.failure_count = 0;
+  status.consecutive_drift_cycles = 0;
   // A source that is not fetched by revision is rendered anew; what waits for an approval is planned anew.
   if (!in(status.phase, {"Applying", "Destroying"})) enter("Pending");
   return go_on();
@@ -207,7 +214,7 @@ void TemplateWork::conditions() {
   const bool suspended = object_.spec.suspend || (around_.catalog != nullptr && around_.catalog->spec.suspend);
   const bool forward = in(phase, {"Pending", "Verifying", "Verified", "Compiling", "Initializing", "Planning", "Applying"});
   if (!suspended) set_condition(c, "Reconciling", forward, phase, "", now);
-  const bool git = status.compiled_revision.size() == 40;
+  const bool git = object_.spec.source && !object_.spec.source->git.empty() && !status.compiled_revision.empty();
   const bool stale = git && !status.observed_head_revision.empty() && status.observed_head_revision != status.compiled_revision;
   set_condition(c, "SourceFresh", !stale, !git ? "NoGitSource" : stale ? "BehindHead" : status.observed_head_revision.empty() ? "Unverified" : "AtHead", "", now);
   set_condition(c, "DriftDetected", phase == "Drifted", phase == "Drifted" ? "DriftDetected" : "NoDrift", phase == "Drifted" ? status.plan_summary : "", now);

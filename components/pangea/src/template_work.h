@@ -11,6 +11,7 @@
 #include "conditions.h"
 #include "engenho/pangea/policy.h"
 #include "gem_store.h"
+#include "phase_watch.h"
 
 namespace engenho::pangea {
 
@@ -29,6 +30,7 @@ struct Surroundings {
   std::string missing_catalog, missing_gem;      // named and not there
   std::vector<PolicySource> sources;             // gem, workspace, template
   EffectivePolicy policy;
+  Status references;  // why what the template refers to is not for it
 };
 
 // Where a template's text is.
@@ -67,7 +69,8 @@ class TemplateWork {
   Result<Source> resolve_source(bool network);
   // Nothing: an output that is referred to is not there yet; `waiting` says which.
   Result<std::optional<json::Object>> variables(std::string& waiting);
-  Result<json::Object> referenced_outputs(const pangea_v1::InfrastructureTemplate& other);
+  // Nothing: it has no such output yet.
+  Result<std::optional<json::Value>> referenced_output(const pangea_v1::InfrastructureTemplate& other, const std::string& output);
   std::string inputs_digest(const Source& source, const json::Object& variables) const;
   // Whether a rendering would be made from something else now than the last one was. Asks no repository.
   bool inputs_changed();
@@ -84,6 +87,8 @@ class TemplateWork {
   Status add_backend(Workspace& workspace);
   Result<core_v1::Secret> secret(const std::string& name, const std::string& ns);
   Run run_options() const;
+  Run watched(PhaseWatch& watch, bool by_progress) const;  // the same, ended by the watch
+  std::optional<Duration> phase_limit(const std::string& phase) const;
 
   // --- template_plan.cc ---
   Result<Next> initializing();
@@ -140,6 +145,7 @@ class TemplateWork {
   Surroundings around_;
   std::optional<PolicyEvaluation> evaluation_;   // of this look's plan
   std::shared_ptr<magma::StateStore> state_;
+  std::string late_phase_;  // whose run this look ended because it stood still
   WallTime started_;
 };
 

@@ -90,6 +90,25 @@ Run TemplateWork::run_options() const {
   return run;
 }
 
+Run TemplateWork::watched(PhaseWatch& watch, bool by_progress) const {
+  Run run = run_options();
+  run.stop = watch.token();
+  if (by_progress) run.progress = [&watch](const Event&) { watch.touch(); };
+  return run;
+}
+
+std::optional<Duration> TemplateWork::phase_limit(const std::string& phase) const {
+  if (around_.policy.phase_timeout.level == Level::kDefault) return {};
+  const auto& t = around_.policy.phase_timeout.value;
+  const std::string& limit = phase == "Compiling" || phase == "CompileBlocked" ? t.compiling
+                             : phase == "Planning"                             ? t.planning
+                             : phase == "Applying"                             ? t.applying
+                                                                               : std::string();
+  if (limit.empty()) return {};
+  auto parsed = parse_duration(limit);
+  return parsed ? std::optional<Duration>(*parsed) : std::nullopt;
+}
+
 Status TemplateWork::add_credentials(Workspace& workspace) {
   struct Named {
     std::string provider;

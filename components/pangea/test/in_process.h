@@ -37,6 +37,7 @@ class InProcess {
     server_.reset();
     store_.reset();
   }
+  apiserver::ApiServer& server() const { return *server_; }
   std::shared_ptr<client::Client> client() const {
     return std::make_shared<client::Client>(client::local_transport(*server_, apiserver::UserInfo{"tester", "", {"system:masters"}, {}}), "test");
   }

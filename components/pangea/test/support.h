@@ -58,6 +58,7 @@ class Cluster {
  public:
   Cluster() : server_(std::make_unique<InProcess>(dir_.path("data"))) {}
   std::shared_ptr<client::Client> client() const { return server_->client(); }
+  apiserver::ApiServer& server() const { return server_->server(); }
   void restart() {
     server_.reset();
     server_ = std::make_unique<InProcess>(dir_.path("data"));

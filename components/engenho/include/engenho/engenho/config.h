@@ -39,6 +39,7 @@ struct ServerConfig {
   std::vector<std::string> encrypt_resources;    // default: secrets; "none": nothing
   std::string pangea_executor = "magma";         // magma or tofu
   std::vector<std::string> pangea_plugin_dirs;   // default: <data-dir>/pangea/plugins and terraform's own
+  std::vector<std::string> pangea_template_repositories;   // where templates may name repositories by file://
   int pangea_workers = 4;
   std::string pangea_ntfy_url = "https://ntfy.sh";
   std::string snapshot_dir;                      // default: <data-dir>/server/snapshots

@@ -19,6 +19,7 @@ struct Options {
   std::string executor = "magma";            // of templates that name none
   ExecutorOptions executors;
   ruby::EvaluatorOptions evaluator;
+  std::vector<std::string> template_repositories;   // where git repositories may be that templates name by file://; gems and catalogs may name any
   std::string ntfy_url = "https://ntfy.sh";  // where topics are posted that name no server
   size_t receipts_kept = 50;                 // a template
   Duration operation_timeout = std::chrono::minutes(60);   // of one plan or apply
