@@ -1,5 +1,8 @@
 // PangeaNamespaces: is the backend one that can be used, and how do the templates in it fare.
+#include <algorithm>
+
 #include "conditions.h"
+#include "engenho/base/bytes.h"
 #include "engenho/http/client.h"
 #include "engenho/schema/api_errors.h"
 #include "gate.h"
@@ -9,6 +12,7 @@ namespace engenho::pangea {
 namespace {
 
 constexpr Duration kGood = std::chrono::minutes(5), kBad = std::chrono::minutes(1), kProbe = std::chrono::seconds(5);
+constexpr size_t kNamed = 10;
 
 class NamespaceController final : public Controller {
  public:
@@ -18,7 +22,9 @@ class NamespaceController final : public Controller {
     e_.informers.get<pangea_v1::PangeaNamespace>().add_handler(
         {[this](const auto& o) { queue_.add(o->metadata.name); },
          [this](const auto& before, const auto& now) {
-           if (before->metadata.generation != now->metadata.generation) queue_.add(now->metadata.name);
+           const bool news = before->metadata.generation != now->metadata.generation || before->metadata.finalizers != now->metadata.finalizers ||
+                             static_cast<bool>(before->metadata.deletion_timestamp) != static_cast<bool>(now->metadata.deletion_timestamp);
+           if (news) queue_.add(now->metadata.name);
          },
          {}});
     auto count = [this](const auto& t) { queue_.add_after(t->spec.pangea_namespace, std::chrono::seconds(1)); };
@@ -39,12 +45,19 @@ class NamespaceController final : public Controller {
  private:
   Status reconcile(const std::string& name) {
     const auto object = e_.informers.get<pangea_v1::PangeaNamespace>().get("", name);
-    if (object == nullptr || object->metadata.deletion_timestamp) return {};
+    if (object == nullptr) return {};
     if (!may_run(e_, "namespace", name, "")) {
       queue_.add_after(name, kGood);
       return {};
     }
+    if (object->metadata.deletion_timestamp) return release(*object);
     pangea_v1::PangeaNamespace next = *object;
+    auto& finalizers = next.metadata.finalizers;
+    if (std::find(finalizers.begin(), finalizers.end(), kFinalizer) == finalizers.end()) {
+      finalizers.emplace_back(kFinalizer);
+      auto written = e_.client.update(next);
+      return written || written.error().not_found() ? Status() : written.error();  // what is written brings the next look
+    }
     auto& status = next.status;
     const Status usable = probe(next);
     status.error = usable.ok() ? "" : shorten(usable.message());
@@ -69,6 +82,29 @@ class NamespaceController final : public Controller {
     const Status written = write_status(e_, next, *object);
     meters::reconciled("namespace", written.ok() ? "ok" : "error");
     return written.not_found() ? Status() : written;
+  }
+
+  // As long as templates are in it, their states are only found through it.
+  Status release(const pangea_v1::PangeaNamespace& object) {
+    const std::string& name = object.metadata.name;
+    pangea_v1::PangeaNamespace next = object;
+    std::vector<std::string> users;
+    ENGENHO_ASSIGN_OR_RETURN(const auto templates, e_.client.list<pangea_v1::InfrastructureTemplate>());  // not from memory: one may just have come
+    for (const auto& t : templates.items) {
+      if (t.spec.pangea_namespace == name) users.push_back(t.metadata.namespace_ + "/" + t.metadata.name);
+    }
+    if (!users.empty()) {
+      const size_t more = users.size() > kNamed ? users.size() - kNamed : 0;
+      users.resize(users.size() - more);
+      set_condition(next.status.conditions, "Ready", false, "InUse",
+                    "is deleted when these templates are gone: " + join(users, ", ") + (more > 0 ? " and " + std::to_string(more) + " more" : ""), e_.now());
+      queue_.add_after(name, kBad);
+      const Status written = write_status(e_, next, object);
+      return written.not_found() ? Status() : written;
+    }
+    std::erase(next.metadata.finalizers, kFinalizer);
+    auto written = e_.client.update(next);
+    return written || written.error().not_found() ? Status() : written.error();
   }
 
   // Whether the backend answers. What only a run can tell (credentials, rights) is told by the first run.

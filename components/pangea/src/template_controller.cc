@@ -29,14 +29,14 @@ class TemplateController final : public Controller {
            if (before->metadata.generation == now->metadata.generation && before->status.backend_ready == now->status.backend_ready) return;
            wake([&](const auto& t) { return t.spec.pangea_namespace == now->metadata.name; });
          },
-         {}});
+         [this](const auto& o) { wake([&](const auto& t) { return t.spec.pangea_namespace == o->metadata.name; }); }});
     e_.informers.get<pangea_v1::ArchitectureGem>().add_handler(
         {[this](const auto& o) { wake_users_of_gem(o->metadata.name); },
          [this](const auto& before, const auto& now) {
            if (before->metadata.generation == now->metadata.generation && before->status.phase == now->status.phase && before->status.observed_commit == now->status.observed_commit) return;
            wake_users_of_gem(now->metadata.name);
          },
-         {}});
+         [this](const auto& o) { wake_users_of_gem(o->metadata.name); }});
     e_.informers.get<pangea_v1::WorkspaceCatalog>().add_handler(
         {[this](const auto& o) { wake_members(o->metadata.name); },
          [this](const auto& before, const auto& now) {
@@ -122,13 +122,16 @@ class TemplateController final : public Controller {
       if (stop.wait_for(std::chrono::seconds(2))) return;
     }
     if (stop.stopped()) return;
-    e_.informers.get<core_v1::ConfigMap>().add_handler({{}, [this](const auto& before, const auto& now) {
-                                                          if (before->data == now->data) return;
-                                                          wake([&](const auto& t) {
-                                                            if (!t.spec.source || !t.spec.source->config_map_ref) return false;
-                                                            const auto& ref = *t.spec.source->config_map_ref;
-                                                            return ref.name == now->metadata.name && (ref.namespace_.empty() ? t.metadata.namespace_ : ref.namespace_) == now->metadata.namespace_;
-                                                          });
+    auto changed = [this](const core_v1::ConfigMap& map) {
+      wake([&](const auto& t) {
+        if (!t.spec.source || !t.spec.source->config_map_ref) return false;
+        const auto& ref = *t.spec.source->config_map_ref;
+        return ref.name == map.metadata.name && (ref.namespace_.empty() ? t.metadata.namespace_ : ref.namespace_) == map.metadata.namespace_;
+      });
+    };
+    e_.informers.get<core_v1::ConfigMap>().add_handler({[changed](const auto& o) { changed(*o); },
+                                                        [changed](const auto& before, const auto& now) {
+                                                          if (before->data != now->data) changed(*now);
                                                         },
                                                         {}});
     e_.informers.start();
