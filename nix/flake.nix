@@ -22,7 +22,7 @@
       });
       devShells = each (pkgs: {
         default = pkgs.mkShell {
-          packages = tools pkgs ++ inputs pkgs ++ (with pkgs; [ ccache gdb containerd runc nftables iproute2 kubectl etcd ]);
+          packages = tools pkgs ++ inputs pkgs ++ (with pkgs; [ ccache gdb containerd runc nftables iproute2 kubectl etcd git ruby ]);
         };
       });
     };
