@@ -51,9 +51,11 @@ Result<std::string> fill(const std::string& pattern, const json::Object& variabl
 
 std::string type_of_address(const std::string& address) { return address.substr(0, address.find('.')); }
 
+// Within `document`.
 const Value* planned_values(const Value& document, const std::string& address) {
   const Value* changes = document.get("resource_changes");
-  for (const Value& change : changes == nullptr ? json::Array() : changes->items()) {
+  if (changes == nullptr) return nullptr;
+  for (const Value& change : changes->items()) {
     if (change.str_at({"address"}) == address) return change.at({"change", "after"});
   }
   return nullptr;

@@ -41,7 +41,7 @@ Result<Next> TemplateWork::applying() {
   if (!result) {
     const Failure failure = classify_failure(result.error());
     if (failure.kind == FailureKind::kStateLocked) {
-      set_condition(status.conditions, "Ready", false, "StateLocked", result.error().message(), e_.now());
+      not_ready("StateLocked", result.error().message());
       return wait(e_.options.short_wait);
     }
     return apply_failed(failure, result.error().message());
@@ -121,14 +121,15 @@ Result<Next> TemplateWork::apply_failed(const Failure& failure, const std::strin
   status.failure_kind = failure_name(failure.kind);
   meters::failed(status.failure_kind);
   tell("Warning", failure_name(failure.kind), message);
-  set_condition(status.conditions, "Ready", false, failure_name(failure.kind), message, e_.now());
   Duration pause = kDecayFirst;
   for (int i = 1; i < status.failure_count && pause < kDecayMost; ++i) pause *= 2;
   if (failure.klass == FailureClass::kAbsolute) {
     enter("Pending");
+    not_ready(failure_name(failure.kind), message);
     return status.failure_count <= 1 ? go_on() : wait(std::min(pause, kDecayMost));
   }
   enter("Planning");
+  not_ready(failure_name(failure.kind), message);
   return wait(std::min(pause, kDecayMost));
 }
 

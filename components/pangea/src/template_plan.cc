@@ -94,7 +94,7 @@ Result<Next> TemplateWork::plan_and_decide(bool drift) {
   if (!plan) {
     const Failure failure = classify_failure(plan.error());
     if (failure.kind == FailureKind::kStateLocked) {
-      set_condition(object_.status.conditions, "Ready", false, "StateLocked", plan.error().message(), e_.now());
+      not_ready("StateLocked", plan.error().message());
       return wait(e_.options.short_wait);
     }
     if (failure.kind == FailureKind::kStopped && stop_.stopped()) return wait(Duration(0));
@@ -180,7 +180,7 @@ Result<Next> TemplateWork::decide(const SavedPlan& plan, const json::Value& conf
     record("PolicyRefused", &plan, nullptr, message);
     if (*held == '\0') return fail("DestroyBlocked", message);
     enter(held);
-    set_condition(status.conditions, "Ready", false, "DestroyBlocked", message, e_.now());
+    not_ready("DestroyBlocked", message);
     return wait(parse_duration(around_.policy.reconcile_interval.value).value_or(kApprovalAgain));
   }
   if (evaluation.aggregate == Decision::kRefuse) {
@@ -189,7 +189,7 @@ Result<Next> TemplateWork::decide(const SavedPlan& plan, const json::Value& conf
     record("PolicyRefused", &plan, nullptr, message);
     if (*held == '\0') return fail("PolicyRefused", message);
     enter(held);
-    set_condition(status.conditions, "Ready", false, "PolicyRefused", message, e_.now());
+    not_ready("PolicyRefused", message);
     return wait(parse_duration(around_.policy.reconcile_interval.value).value_or(kApprovalAgain));
   }
   if (status.uses_mock_outputs) {
@@ -210,7 +210,7 @@ Result<Next> TemplateWork::decide(const SavedPlan& plan, const json::Value& conf
       record("PolicyGated", &plan, nullptr);
     }
     enter(drift || status.phase == "Drifted" ? "Drifted" : "Planning");
-    set_condition(status.conditions, "Ready", false, "AwaitingApproval", "the plan " + hash + " waits for an approval", e_.now());
+    not_ready("AwaitingApproval", "the plan " + hash + " waits for an approval");
     return wait(kApprovalAgain);
   }
   for (const ChangeDecision& d : evaluation.decisions) {

@@ -237,10 +237,10 @@ Next TemplateWork::compile_failed(const std::string& reason, const std::string& 
   status.compile_failure_signature = sha256_hex(failure_signature(message)).substr(0, 16);
   status.last_error = shorten(reason + ": " + message);
   status.failure_kind = reason;
-  set_condition(status.conditions, "Ready", false, reason, message, e_.now());
   tell("Warning", reason, message);
   meters::failed(reason);
   if (!may_heal || status.consecutive_compile_failures >= std::max(1, around_.policy.settling.value.max_cycles)) enter("CompileBlocked");
+  not_ready(reason, message);
   return wait(backoff(kBlockedFirst, status.consecutive_compile_failures, kBlockedMost));
 }
 

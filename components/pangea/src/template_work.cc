@@ -186,8 +186,14 @@ Result<Next> TemplateWork::phase_step() {
 void TemplateWork::enter(const std::string& phase) {
   auto& status = object_.status;
   if (status.phase == phase && !status.phase_entered_at.is_zero()) return;
+  why_not_ready_ = false;
   status.phase = phase;
   status.phase_entered_at = e_.second();
+}
+
+void TemplateWork::not_ready(std::string_view reason, const std::string& message) {
+  set_condition(object_.status.conditions, "Ready", false, reason, message, e_.now());
+  why_not_ready_ = true;
 }
 
 Next TemplateWork::fail(const std::string& reason, const std::string& message, FailureKind kind) {
@@ -196,7 +202,7 @@ Next TemplateWork::fail(const std::string& reason, const std::string& message, F
   ++status.failure_count;
   status.last_error = shorten(reason + ": " + message);
   status.failure_kind = kind == FailureKind::kUnclassified ? reason : std::string(failure_name(kind));
-  set_condition(status.conditions, "Ready", false, reason, message, e_.now());
+  not_ready(reason, message);
   tell("Warning", reason == "PolicyRefused" || reason == "DestroyBlocked" ? reason : "ReconcileFailed", reason + ": " + shorten(message, 512));
   meters::failed(status.failure_kind);
   return go_on();   // failed() says when to try again
@@ -224,7 +230,7 @@ void TemplateWork::conditions() {
   if (phase == "Ready") {
     if (stale) set_condition(c, "Ready", false, "BehindHead", "the source has a newer commit", now);
     else set_condition(c, "Ready", true, "Applied", "", now);
-  } else if (forward) {
+  } else if (forward && !why_not_ready_) {
     const bool waits = phase == "Planning" && !status.pending_plan_hash.empty();
     set_condition(c, "Ready", false, waits ? "AwaitingApproval" : phase, waits ? "the plan " + status.pending_plan_hash + " waits for an approval" : "", now);
   }

@@ -57,6 +57,7 @@ class TemplateWork {
   Status commit();
   void enter(const std::string& phase);
   void conditions();
+  void not_ready(std::string_view reason, const std::string& message);   // after enter(): what is said of a phase is of that stay in it
   Next fail(const std::string& reason, const std::string& message, FailureKind kind = FailureKind::kUnclassified);
   void tell(std::string_view type, std::string_view reason, const std::string& message);
   std::string key() const { return object_.metadata.namespace_ + "/" + object_.metadata.name; }
@@ -145,6 +146,7 @@ class TemplateWork {
   Surroundings around_;
   std::optional<PolicyEvaluation> evaluation_;   // of this look's plan
   std::shared_ptr<magma::StateStore> state_;
+  bool why_not_ready_ = false;                   // this look said so: the phase alone says less
   std::string late_phase_;  // whose run this look ended because it stood still
   WallTime started_;
 };

@@ -157,6 +157,11 @@ class OperatorFixture {
   void tell(const std::string& name) const {
     auto raw = client->get_raw(client::resource_of<Template>(), "default", name);
     UNSCOPED_INFO(name << ": " << (raw && raw->get("status") ? json::dump(*raw->get("status")) : std::string("absent")));
+    auto all = client->list<core_v1::Event>();
+    if (!all) return;
+    for (const auto& e : all->items) {
+      if (e.involved_object.name == name) UNSCOPED_INFO(e.reason << ": " << e.message);
+    }
   }
   // Documents of the test provider: its cloud is a directory of this fixture.
   std::string things(const std::string& bodies, const std::string& more = "") const {
