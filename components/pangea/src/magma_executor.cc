@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <set>
+
 #include "engenho/base/bytes.h"
 #include "engenho/magma/engine.h"
 #include "engenho/base/fs.h"
@@ -101,6 +104,13 @@ class MagmaExecutor final : public Executor {
     for (const magma::Outcome& o : result->outcomes) {
       out.outcomes.push_back({o.address, o.action, result_of(o.result), o.earlier, prepared.redactor.text(o.message), o.started, o.elapsed});
     }
+    // What concerns the state alone (an import, an object that is forgotten) is no operation, but it has a fate as well.
+    std::set<std::string> told;
+    for (const Outcome& o : out.outcomes) told.insert(o.address);
+    for (const Change& c : saved.model.changes) {
+      if (out.ok && !told.contains(c.address)) out.outcomes.push_back({c.address, c.action, Outcome::Result::kDone, false, "", {}, {}});
+    }
+    std::stable_sort(out.outcomes.begin(), out.outcomes.end(), [](const Outcome& a, const Outcome& b) { return a.address < b.address; });
     out.outputs = std::move(result->outputs);
     out.serial_before = result->serial_before;
     out.serial_after = result->serial_after;
