@@ -79,6 +79,7 @@ int check_command(const Arguments& arguments) {
   tell(path_exists("/proc/sys/net/ipv4/ip_forward"), "IPv4 forwarding can be switched on", "mount /proc writable");
   tell(path_exists("/proc/sys/net/bridge/bridge-nf-call-iptables"), "packets of bridges pass the filter (br_netfilter)",
        "load the kernel module br_netfilter; without it traffic between pods of one node through a Service loses its source address");
+  for (const char* file : {"/etc/hosts", "/etc/resolv.conf"}) tell(path_exists(file), std::string(file), "make it, be it empty: containerd builds those of pods from it");
   struct statfs disk {};
   std::string place = config->data_dir;
   while (place.size() > 1 && statfs(place.c_str(), &disk) != 0) place = std::filesystem::path(place).parent_path();
