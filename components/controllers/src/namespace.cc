@@ -1,5 +1,7 @@
 // Empties namespaces that are being deleted, pods first, and lets them go when nothing is left.
+#include <algorithm>
 #include <functional>
+#include <map>
 
 #include "engenho/base/log.h"
 #include "engenho/client/work_queue.h"
@@ -59,6 +61,36 @@ class NamespaceController final : public Controller {
     return failed;
   }
 
+  // What a namespace that goes still waits for.
+  Status tell(const core_v1::Namespace& before, const std::map<std::string, size_t>& content, const std::map<std::string, size_t>& finalizers) {
+    core_v1::Namespace next = before;
+    auto set = [&](const char* type, const char* reason, const std::string& intro, const std::map<std::string, size_t>& counts, const std::string& link) {
+      std::string message = intro;
+      bool first = true;
+      for (const auto& [what, count] : counts) {
+        message += (first ? "" : ", ") + what + link + std::to_string(count) + " resource instances";
+        first = false;
+      }
+      auto& conditions = next.status.conditions;
+      auto it = std::find_if(conditions.begin(), conditions.end(), [&](const auto& c) { return c.type == type; });
+      if (it == conditions.end()) {
+        if (counts.empty()) return;
+        it = conditions.insert(conditions.end(), core_v1::NamespaceCondition());
+        it->type = type;
+      }
+      const std::string status = counts.empty() ? "False" : "True";
+      if (it->status != status) it->last_transition_time = WallTime(std::chrono::floor<std::chrono::seconds>(e_.options.clock->wall()));
+      it->status = status;
+      it->reason = reason;
+      it->message = counts.empty() ? "" : message;
+    };
+    set("NamespaceContentRemaining", "SomeResourcesRemain", "Some resources are remaining: ", content, " has ");
+    set("NamespaceFinalizersRemaining", "SomeFinalizersRemain", "Some content in the namespace has finalizers remaining: ", finalizers, " in ");
+    if (next.status == before.status) return {};
+    auto written = e_.client.update_status(next);
+    return written || written.error().not_found() || written.error().conflict() ? Status() : written.error();
+  }
+
   Status reconcile(const std::string& name) {
     const catalog::Resource& resource = client::resource_of<core_v1::Namespace>();
     auto ns = e_.client.get<core_v1::Namespace>("", name);
@@ -67,6 +99,7 @@ class NamespaceController final : public Controller {
     if (std::find(ns->spec.finalizers.begin(), ns->spec.finalizers.end(), "kubernetes") == ns->spec.finalizers.end()) return {};
 
     size_t left = 0;
+    std::map<std::string, size_t> content, finalizers;   // how many objects of a resource, and with a finalizer
     Status failed;
     auto empty = [&](const catalog::Resource& r) -> Status {
       auto list = e_.client.list_raw(r, {.namespace_name = name, .label_selector = "", .field_selector = "", .resource_version = ""});
@@ -76,6 +109,12 @@ class NamespaceController final : public Controller {
       auto again = e_.client.list_raw(r, {.namespace_name = name, .label_selector = "", .field_selector = "", .resource_version = ""});
       if (!again) return again.error();
       left += again->items.size();
+      if (!again->items.empty()) content[std::string(r.plural) + (r.group.empty() ? "" : "." + std::string(r.group))] += again->items.size();
+      for (const json::Value& item : again->items) {
+        const json::Value* held = item.at({"metadata", "finalizers"});
+        if (held == nullptr) continue;
+        for (const json::Value& finalizer : held->items()) ++finalizers[std::string(finalizer.str())];
+      }
       return {};
     };
     // Pods first: while one runs it may still need its secrets, its account and its network.
@@ -97,7 +136,7 @@ class NamespaceController final : public Controller {
     if (!failed.ok()) return failed;
     if (left > 0) {
       queue_.add_after(name, std::chrono::seconds(1));
-      return {};
+      return tell(*ns, content, finalizers);
     }
     core_v1::Namespace next = *ns;
     std::erase(next.spec.finalizers, "kubernetes");

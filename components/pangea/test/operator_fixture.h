@@ -19,6 +19,7 @@ class OperatorFixture {
   explicit OperatorFixture(bool started = true) {
     options.data_dir = dir.path("pangea");
     options.executors = provider.options();
+    options.executors.grace = std::chrono::seconds(1);   // of providers that do not heed a stop
     options.clock = &clock;
     options.workers = 2;
     if (started) start();
