@@ -14,7 +14,7 @@ namespace {
 
 using client::key_of;
 
-constexpr int kBurst = 500;         // pods made or deleted at once
+constexpr int kBurst = 500;  // pods made or deleted at once
 constexpr size_t kMaxUncounted = 500;
 
 // One look at a Job and its pods.
@@ -44,14 +44,16 @@ struct Look {
 
 class JobController final : public Controller {
  public:
-  explicit JobController(Environment& e)
-      : e_(e), queue_(*e.options.clock), orphans_(*e.options.clock), expectations_(*e.options.clock) {}
+  explicit JobController(Environment& e) : e_(e), queue_(*e.options.clock), orphans_(*e.options.clock), expectations_(*e.options.clock) {}
   std::string_view name() const override { return "job"; }
 
   void prepare() override {
     auto& jobs = e_.informers.get<batch_v1::Job>();
     jobs.on_change([this](const batch_v1::Job& job) { queue_.add(key_of(job.metadata.namespace_, job.metadata.name)); });
-    jobs.add_handler({nullptr, [this](const auto&, const auto& now) { if (is_finished(*now)) release_pods(*now); },
+    jobs.add_handler({nullptr,
+                      [this](const auto&, const auto& now) {
+                        if (is_finished(*now)) release_pods(*now);
+                      },
                       [this](const auto& last) { release_pods(*last); }});
     watch_pods(
         e_, "Job",
@@ -105,7 +107,8 @@ class JobController final : public Controller {
   }
   // Takes the finalizer; a pod that is gone has none.
   Status strip(const core_v1::Pod& pod) {
-    const std::string patch = std::string(R"({"metadata":{"uid":")") + pod.metadata.uid + R"(","$deleteFromPrimitiveList/finalizers":[")" + kJobFinalizer + R"("]}})";
+    const std::string patch =
+        std::string(R"({"metadata":{"uid":")") + pod.metadata.uid + R"(","$deleteFromPrimitiveList/finalizers":[")" + kJobFinalizer + R"("]}})";
     auto done = e_.client.patch<core_v1::Pod>(pod.metadata.namespace_, pod.metadata.name, client::PatchType::kStrategic, patch);
     return done || done.error().not_found() ? Status() : done.error();
   }
@@ -242,8 +245,10 @@ class JobController final : public Controller {
   // Whether the Job has come to an end, before its completions are looked at.
   void judge(Look& look, WallTime now) {
     const batch_v1::Job& job = look.job;
-    if (const auto* met = find_condition(job, "SuccessCriteriaMet")) look.finish = *met;
-    else if (const auto* target = find_condition(job, "FailureTarget")) look.finish = *target;
+    if (const auto* met = find_condition(job, "SuccessCriteriaMet"))
+      look.finish = *met;
+    else if (const auto* target = find_condition(job, "FailureTarget"))
+      look.finish = *target;
     if (look.finish) return;
     for (const PodPtr& p : look.pods) {
       if (!job.spec.pod_failure_policy || !is_failed(*p, job)) continue;
@@ -282,12 +287,16 @@ class JobController final : public Controller {
     if (it == conditions.end() ? !suspended : (it->status == "True") == suspended) return false;
     auto c = condition("Suspended", suspended ? "JobSuspended" : "JobResumed", suspended ? "Job suspended" : "Job resumed");
     c.status = suspended ? "True" : "False";
-    if (it == conditions.end()) conditions.push_back(std::move(c));
-    else *it = std::move(c);
+    if (it == conditions.end())
+      conditions.push_back(std::move(c));
+    else
+      *it = std::move(c);
     e_.events.event(look.owner.about, "Normal", suspended ? "Suspended" : "Resumed", suspended ? "Job suspended" : "Job resumed");
     // The deadline counts from the last time that it was resumed.
-    if (suspended) look.job.status.start_time.reset();
-    else look.job.status.start_time = now;
+    if (suspended)
+      look.job.status.start_time.reset();
+    else
+      look.job.status.start_time = now;
     return true;
   }
 
@@ -549,6 +558,8 @@ class JobController final : public Controller {
 
 }  // namespace
 
-std::unique_ptr<Controller> job_controller(Environment& e) { return std::make_unique<JobController>(e); }
+std::unique_ptr<Controller> job_controller(Environment& e) {
+  return std::make_unique<JobController>(e);
+}
 
 }  // namespace engenho::controllers

@@ -4,12 +4,18 @@
 
 namespace engenho::controllers {
 
-bool is_indexed(const batch_v1::Job& job) { return job.spec.completion_mode.value_or("") == "Indexed"; }
-bool is_suspended(const batch_v1::Job& job) { return job.spec.suspend.value_or(false); }
+bool is_indexed(const batch_v1::Job& job) {
+  return job.spec.completion_mode.value_or("") == "Indexed";
+}
+bool is_suspended(const batch_v1::Job& job) {
+  return job.spec.suspend.value_or(false);
+}
 bool replaces_only_failed(const batch_v1::Job& job) {
   return job.spec.pod_replacement_policy.value_or("") == "Failed" || job.spec.pod_failure_policy;
 }
-bool is_finished(const batch_v1::Job& job) { return find_condition(job, "Complete") != nullptr || find_condition(job, "Failed") != nullptr; }
+bool is_finished(const batch_v1::Job& job) {
+  return find_condition(job, "Complete") != nullptr || find_condition(job, "Failed") != nullptr;
+}
 bool has_finalizer(const core_v1::Pod& pod) {
   const auto& all = pod.metadata.finalizers;
   return std::find(all.begin(), all.end(), kJobFinalizer) != all.end();
@@ -71,8 +77,10 @@ int64_t Indexes::overlap(const Indexes& other) const {
   for (auto a = spans_.begin(), b = other.spans_.begin(); a != spans_.end() && b != other.spans_.end();) {
     const int64_t common = static_cast<int64_t>(std::min(a->second, b->second)) - std::max(a->first, b->first) + 1;
     if (common > 0) n += common;
-    if (a->second < b->second) ++a;
-    else ++b;
+    if (a->second < b->second)
+      ++a;
+    else
+      ++b;
   }
   return n;
 }
@@ -210,8 +218,10 @@ WallTime finished_at(const core_v1::Pod& pod) {
   std::optional<WallTime> last;
   bool all = true;
   auto look = [&](const core_v1::ContainerStatus& c) {
-    if (!c.state.terminated || c.state.terminated->finished_at.is_zero()) all = false;
-    else last = std::max(last.value_or(WallTime::min()), *c.state.terminated->finished_at);
+    if (!c.state.terminated || c.state.terminated->finished_at.is_zero())
+      all = false;
+    else
+      last = std::max(last.value_or(WallTime::min()), *c.state.terminated->finished_at);
   };
   for (const core_v1::ContainerStatus& c : pod.status.container_statuses) look(c);
   for (const core_v1::ContainerStatus& c : pod.status.init_container_statuses) {

@@ -54,7 +54,7 @@ struct FailureVerdict {
 };
 FailureVerdict judge_failure(const batch_v1::Job& job, const core_v1::Pod& pod);  // by the podFailurePolicy
 int failures_of_index(const core_v1::Pod& pod, bool ignored_too);
-bool fails_its_index(const batch_v1::Job& job, const core_v1::Pod& pod);          // by backoffLimitPerIndex
+bool fails_its_index(const batch_v1::Job& job, const core_v1::Pod& pod);  // by backoffLimitPerIndex
 // OnFailure: the containers' restarts have reached the backoffLimit.
 bool restarted_too_often(const batch_v1::Job& job, const std::vector<PodPtr>& pods);
 // Why the successPolicy is met, if it is.

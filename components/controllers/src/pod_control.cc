@@ -36,8 +36,10 @@ void Expectations::observe(const std::string& key, const core_v1::Pod& pod, bool
     it->second.creations.erase(uid);
     if (deleted || !pod.metadata.deletion_timestamp.is_zero()) it->second.deletions.erase(uid);
   }
-  if (deleted) seen_.erase(uid);
-  else seen_.insert(uid);
+  if (deleted)
+    seen_.erase(uid);
+  else
+    seen_.insert(uid);
 }
 
 bool Expectations::settled(const std::string& key) {

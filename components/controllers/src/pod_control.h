@@ -22,7 +22,7 @@ class Expectations {
   explicit Expectations(Clock& clock) : clock_(clock) {}
   void created(const std::string& key, const std::string& uid);
   void deleting(const std::string& key, const std::string& uid);
-  void not_deleted(const std::string& key, const std::string& uid);  // the deletion failed
+  void not_deleted(const std::string& key, const std::string& uid);             // the deletion failed
   void observe(const std::string& key, const core_v1::Pod& pod, bool deleted);  // from the informer, for every pod of this owner
   bool settled(const std::string& key);
   void forget(const std::string& key);
@@ -45,12 +45,12 @@ void watch_pods(Environment& e, std::string kind, std::function<void(const std::
 
 // Who owns pods.
 struct PodOwner {
-  client::ObjectReference about;         // for events
+  client::ObjectReference about;  // for events
   meta_v1::OwnerReference reference;
   std::string namespace_name;
   const k8s::Box<meta_v1::LabelSelector>* selector = nullptr;
-  bool going = false;                    // is being deleted: adopts and releases nothing
-  std::string finalizer;                 // given to what is adopted, taken from what is released; "": none
+  bool going = false;     // is being deleted: adopts and releases nothing
+  std::string finalizer;  // given to what is adopted, taken from what is released; "": none
   bool adopts_finished = false;
   std::function<bool(const core_v1::Pod&)> also;  // a further condition on the pods; null: none
   std::function<Result<bool>()> still_there;      // asks the server, once, before the first adoption: false when it went or was replaced

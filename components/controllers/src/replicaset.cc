@@ -21,8 +21,7 @@ class ReplicaSetController final : public Controller {
   std::string_view name() const override { return "replicaset"; }
 
   void prepare() override {
-    e_.informers.get<apps_v1::ReplicaSet>().on_change(
-        [this](const apps_v1::ReplicaSet& rs) { queue_.add(key_of(rs.metadata.namespace_, rs.metadata.name)); });
+    e_.informers.get<apps_v1::ReplicaSet>().on_change([this](const apps_v1::ReplicaSet& rs) { queue_.add(key_of(rs.metadata.namespace_, rs.metadata.name)); });
     watch_pods(
         e_, "ReplicaSet",
         [this](const std::string& key, const core_v1::Pod& pod, bool deleted) {
@@ -79,8 +78,7 @@ class ReplicaSetController final : public Controller {
     return {};
   }
 
-  Status write_status(const std::string& key, const apps_v1::ReplicaSet& rs, const std::vector<PodPtr>& pods,
-                      const Status& failed) {
+  Status write_status(const std::string& key, const apps_v1::ReplicaSet& rs, const std::vector<PodPtr>& pods, const Status& failed) {
     apps_v1::ReplicaSetStatus status = rs.status;
     status.replicas = static_cast<int32_t>(pods.size());
     status.fully_labeled_replicas = status.ready_replicas = status.available_replicas = 0;
@@ -125,6 +123,8 @@ class ReplicaSetController final : public Controller {
 
 }  // namespace
 
-std::unique_ptr<Controller> replicaset_controller(Environment& e) { return std::make_unique<ReplicaSetController>(e); }
+std::unique_ptr<Controller> replicaset_controller(Environment& e) {
+  return std::make_unique<ReplicaSetController>(e);
+}
 
 }  // namespace engenho::controllers

@@ -56,6 +56,8 @@ class TtlAfterFinishedController final : public Controller {
 
 }  // namespace
 
-std::unique_ptr<Controller> ttl_after_finished_controller(Environment& e) { return std::make_unique<TtlAfterFinishedController>(e); }
+std::unique_ptr<Controller> ttl_after_finished_controller(Environment& e) {
+  return std::make_unique<TtlAfterFinishedController>(e);
+}
 
 }  // namespace engenho::controllers

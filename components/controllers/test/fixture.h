@@ -78,6 +78,11 @@ class Cluster {
     }
     FAIL("conflicts without end");
   }
+  void kill(const std::string& name) {
+    client::DeleteOptions now;
+    now.grace_period_seconds = 0;
+    REQUIRE(client->remove<core_v1::Pod>("default", name, now).ok());
+  }
   void set_phase(const std::string& name, const std::string& phase) {
     set_pod(name, [&](core_v1::Pod& p) { p.status.phase = phase; });
   }
