@@ -10,6 +10,16 @@ namespace {
 
 constexpr auto kExpectationTimeout = std::chrono::minutes(5);
 
+// What an event says of a creation or deletion.
+std::string told(const PodOwner& owner, bool create, const std::string& pod, const Status& failed) {
+  if (!owner.stateful_set.empty()) {
+    return std::string(create ? "Create" : "Delete") + " Pod " + pod + " in StatefulSet " + owner.stateful_set +
+           (failed.ok() ? " successful" : " failed error: " + failed.message());
+  }
+  if (!failed.ok()) return (create ? "Error creating: " : "Error deleting: ") + failed.message();
+  return (create ? "Created pod: " : "Deleted pod: ") + pod;
+}
+
 }  // namespace
 
 void Expectations::created(const std::string& key, const std::string& uid) {
@@ -134,11 +144,11 @@ Result<std::optional<core_v1::Pod>> create_pod(Environment& e, Expectations& exp
   auto created = e.client.create(pod);
   if (!created) {
     if (namespace_is_going(created.error())) return std::nullopt;
-    e.events.event(owner.about, "Warning", "FailedCreate", "Error creating: " + created.error().message());
+    e.events.event(owner.about, "Warning", "FailedCreate", told(owner, true, pod.metadata.name, created.error()));
     return err(created.error());
   }
   expectations.created(key, created->metadata.uid);
-  e.events.event(owner.about, "Normal", "SuccessfulCreate", "Created pod: " + created->metadata.name);
+  e.events.event(owner.about, "Normal", "SuccessfulCreate", told(owner, true, created->metadata.name, {}));
   return std::move(*created);
 }
 
@@ -150,10 +160,10 @@ Status delete_pod(Environment& e, Expectations& expectations, const std::string&
   if (!s.ok()) {
     expectations.not_deleted(key, pod.metadata.uid);
     if (s.not_found()) return {};
-    e.events.event(owner.about, "Warning", "FailedDelete", "Error deleting: " + s.message());
+    e.events.event(owner.about, "Warning", "FailedDelete", told(owner, false, pod.metadata.name, s));
     return s;
   }
-  e.events.event(owner.about, "Normal", "SuccessfulDelete", "Deleted pod: " + pod.metadata.name);
+  e.events.event(owner.about, "Normal", "SuccessfulDelete", told(owner, false, pod.metadata.name, {}));
   return {};
 }
 

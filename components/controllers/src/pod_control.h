@@ -52,6 +52,7 @@ struct PodOwner {
   bool going = false;     // is being deleted: adopts and releases nothing
   std::string finalizer;  // given to what is adopted, taken from what is released; "": none
   bool adopts_finished = false;
+  std::string stateful_set;  // its name, where events speak of pods as a StatefulSet's do; "": as everyone else's
   std::function<bool(const core_v1::Pod&)> also;  // a further condition on the pods; null: none
   std::function<Result<bool>()> still_there;      // asks the server, once, before the first adoption: false when it went or was replaced
 };

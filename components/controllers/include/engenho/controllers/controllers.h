@@ -42,6 +42,7 @@ std::unique_ptr<Controller> service_account_controller(Environment& environment)
 std::unique_ptr<Controller> deployment_controller(Environment& environment);
 std::unique_ptr<Controller> replicaset_controller(Environment& environment);
 std::unique_ptr<Controller> daemonset_controller(Environment& environment);
+std::unique_ptr<Controller> statefulset_controller(Environment& environment);
 std::unique_ptr<Controller> job_controller(Environment& environment);
 std::unique_ptr<Controller> ttl_after_finished_controller(Environment& environment);
 std::unique_ptr<Controller> endpoints_controller(Environment& environment);
