@@ -25,15 +25,7 @@ constexpr char kLastApplied[] = "kubectl.kubernetes.io/last-applied-configuratio
 
 // A name suffix that depends on the template and on how many times it collided. Equal templates are found by comparison, never by this
 // hash, so that a change of it rolls nothing.
-std::string template_hash(const core_v1::PodTemplateSpec& spec, int32_t collisions) {
-  const std::string text = k8s::to_json_text(spec) + "#" + std::to_string(collisions);
-  uint64_t h = 14695981039346656037ull;
-  for (unsigned char c : text) h = (h ^ c) * 1099511628211ull;
-  constexpr char kAlphabet[] = "bcdfghjklmnpqrstvwxz2456789";
-  std::string out;
-  for (int i = 0; i < 10; ++i, h /= 27) out += kAlphabet[h % 27];
-  return out;
-}
+std::string template_hash(const core_v1::PodTemplateSpec& spec, int32_t collisions) { return name_hash(k8s::to_json_text(spec), collisions); }
 
 int replicas_of(const apps_v1::ReplicaSet& rs) { return rs.spec.replicas.value_or(1); }
 

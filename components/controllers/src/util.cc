@@ -32,6 +32,16 @@ const meta_v1::OwnerReference* controller_of(const meta_v1::ObjectMeta& metadata
   return nullptr;
 }
 
+std::string name_hash(const std::string& text, int32_t collisions) {
+  const std::string all = text + "#" + std::to_string(collisions);
+  uint64_t h = 14695981039346656037ull;
+  for (unsigned char c : all) h = (h ^ c) * 1099511628211ull;
+  constexpr char kAlphabet[] = "bcdfghjklmnpqrstvwxz2456789";
+  std::string out;
+  for (int i = 0; i < 10; ++i, h /= 27) out += kAlphabet[h % 27];
+  return out;
+}
+
 bool namespace_is_going(const Status& status) {
   const auto& causes = status.details().causes;
   return std::any_of(causes.begin(), causes.end(), [](const StatusCause& c) { return c.reason == "NamespaceTerminating"; });

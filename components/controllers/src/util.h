@@ -34,6 +34,9 @@ meta_v1::OwnerReference owner_reference(const T& owner) {
   return out;
 }
 
+// A suffix for names that depends on a text and on how many times it collided.
+std::string name_hash(const std::string& text, int32_t collisions);
+
 // The error of a create in a namespace that is going: it takes nothing new, and that is no failure.
 bool namespace_is_going(const Status& status);
 

@@ -1,64 +1,12 @@
-// The controllers against a real API server, in process.
-#include "engenho/controllers/controllers.h"
-
-#include <condition_variable>
-
-#include "engenho/catalog/apps_v1.h"
-#include "engenho/catalog/core_v1.h"
-#include "engenho/testing/catch.h"
-#include "engenho/testing/cluster.h"
+// Deployments, replica sets, namespaces.
+#include "fixture.h"
 
 using namespace engenho;
+using controllers::testing::Cluster;
 namespace core_v1 = k8s::core_v1;
 namespace apps_v1 = k8s::apps_v1;
 
 namespace {
-
-class Cluster {
- public:
-  Cluster() {
-    client = api.client();
-    informers = std::make_unique<client::Informers>(*client);
-    controllers::Options kcm;
-    kcm.root_ca_pem = "CA";
-    controllers_ = std::make_unique<controllers::Controllers>(api.as("system:kube-controller-manager"), kcm);
-    controllers_->start();
-  }
-  ~Cluster() {
-    informers->stop();
-    controllers_->stop();
-    controllers_.reset();
-    informers.reset();
-    client.reset();
-  }
-  // Waits until `check` holds, asked again after each change of a T.
-  template <typename T>
-  bool eventually(std::function<bool()> check) {
-    std::mutex mutex;
-    std::condition_variable cv;
-    auto& informer = informers->get<T>();
-    informer.on_change([&](const T&) {
-      std::lock_guard lock(mutex);
-      cv.notify_all();
-    });
-    informers->start();
-    std::unique_lock lock(mutex);
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    bool good = false;
-    while (!(good = check()) && std::chrono::steady_clock::now() < end) cv.wait_for(lock, std::chrono::milliseconds(200));
-    lock.unlock();
-    informers->stop();  // no handler may outlive this frame
-    informers = std::make_unique<client::Informers>(*client);
-    return good;
-  }
-
-  testing::Cluster api;
-  std::unique_ptr<client::Client> client;
-  std::unique_ptr<client::Informers> informers;
-
- private:
-  std::unique_ptr<controllers::Controllers> controllers_;
-};
 
 apps_v1::Deployment deployment(const std::string& name, int replicas) {
   apps_v1::Deployment d;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engenho/client/placement.h"
+
 namespace engenho::scheduler {
 
 namespace {
@@ -14,21 +16,6 @@ void add(Resources& to, const std::map<std::string, k8s::Quantity>& from) {
 }
 void raise(Resources& to, const Resources& from) {
   for (const auto& [name, n] : from) to[name] = std::max(to[name], n);
-}
-
-bool requirement_holds(const core_v1::NodeSelectorRequirement& r, const std::string* value) {
-  auto among = [&] { return value != nullptr && std::find(r.values.begin(), r.values.end(), *value) != r.values.end(); };
-  if (r.operator_ == "In") return among();
-  if (r.operator_ == "NotIn") return !among();
-  if (r.operator_ == "Exists") return value != nullptr;
-  if (r.operator_ == "DoesNotExist") return value == nullptr;
-  if (value == nullptr || r.values.size() != 1) return false;
-  char* end = nullptr;
-  const long long have = std::strtoll(value->c_str(), &end, 10);
-  if (value->empty() || *end != '\0') return false;
-  const long long want = std::strtoll(r.values[0].c_str(), &end, 10);
-  if (r.values[0].empty() || *end != '\0') return false;
-  return r.operator_ == "Gt" ? have > want : r.operator_ == "Lt" && have < want;
 }
 
 }  // namespace
@@ -64,27 +51,6 @@ Resources allocatable_of(const core_v1::Node& node) {
   return out;
 }
 
-bool tolerates(const core_v1::Pod& pod, const core_v1::Taint& taint) {
-  return std::any_of(pod.spec.tolerations.begin(), pod.spec.tolerations.end(), [&](const core_v1::Toleration& t) {
-    if (!t.effect.empty() && t.effect != taint.effect) return false;
-    if (!t.key.empty() && t.key != taint.key) return false;
-    if (t.operator_ == "Exists") return true;
-    return !t.key.empty() && t.value == taint.value;
-  });
-}
-
-bool matches_term(const core_v1::NodeSelectorTerm& term, const core_v1::Node& node) {
-  if (term.match_expressions.empty() && term.match_fields.empty()) return false;
-  for (const auto& r : term.match_expressions) {
-    auto it = node.metadata.labels.find(r.key);
-    if (!requirement_holds(r, it == node.metadata.labels.end() ? nullptr : &it->second)) return false;
-  }
-  for (const auto& r : term.match_fields) {
-    if (r.key != "metadata.name" || !requirement_holds(r, &node.metadata.name)) return false;
-  }
-  return true;
-}
-
 std::vector<NodeView::HostPort> host_ports(const core_v1::Pod& pod) {
   std::vector<NodeView::HostPort> out;
   for (const auto* list : {&pod.spec.containers, &pod.spec.init_containers}) {
@@ -103,26 +69,14 @@ std::vector<std::string> reasons_against(const core_v1::Pod& pod, const Resource
     core_v1::Taint t;
     t.key = "node.kubernetes.io/unschedulable";
     t.effect = "NoSchedule";
-    if (!tolerates(pod, t)) return {"node(s) were unschedulable"};
+    if (!client::tolerates(pod.spec.tolerations, t)) return {"node(s) were unschedulable"};
   }
   if (!pod.spec.node_name.empty() && pod.spec.node_name != node.metadata.name) return {"node(s) didn't match the requested node name"};
   for (const core_v1::Taint& t : node.spec.taints) {
     if (t.effect != "NoSchedule" && t.effect != "NoExecute") continue;
-    if (!tolerates(pod, t)) return {"node(s) had untolerated taint(s)"};
+    if (!client::tolerates(pod.spec.tolerations, t)) return {"node(s) had untolerated taint(s)"};
   }
-  bool affine = true;
-  for (const auto& [k, v] : pod.spec.node_selector) {
-    auto it = node.metadata.labels.find(k);
-    affine = affine && it != node.metadata.labels.end() && it->second == v;
-  }
-  if (affine && pod.spec.affinity && pod.spec.affinity->node_affinity) {
-    const auto& required = pod.spec.affinity->node_affinity->required_during_scheduling_ignored_during_execution;
-    if (required) {
-      affine = std::any_of(required->node_selector_terms.begin(), required->node_selector_terms.end(),
-                           [&](const auto& term) { return matches_term(term, node); });
-    }
-  }
-  if (!affine) return {"node(s) didn't match Pod's node affinity/selector"};
+  if (!client::affinity_holds(pod.spec, node)) return {"node(s) didn't match Pod's node affinity/selector"};
   for (const auto& p : host_ports(pod)) {
     for (const auto& used : view.ports) {
       const bool same_ip = p.ip == used.ip || p.ip == "0.0.0.0" || used.ip == "0.0.0.0";
@@ -158,11 +112,11 @@ int64_t score(const core_v1::Pod& pod, const Resources& requests, const NodeView
   double total = free_sum / 2 + 100.0 * (1.0 - std::fabs(fractions[0] - fractions[1]) / 2);
   if (pod.spec.affinity && pod.spec.affinity->node_affinity) {
     for (const auto& p : pod.spec.affinity->node_affinity->preferred_during_scheduling_ignored_during_execution) {
-      if (matches_term(p.preference, *view.node)) total += 2.0 * p.weight;
+      if (client::matches_term(p.preference, *view.node)) total += 2.0 * p.weight;
     }
   }
   for (const core_v1::Taint& t : view.node->spec.taints) {
-    if (t.effect == "PreferNoSchedule" && !tolerates(pod, t)) total -= 300;
+    if (t.effect == "PreferNoSchedule" && !client::tolerates(pod.spec.tolerations, t)) total -= 300;
   }
   return static_cast<int64_t>(total);
 }

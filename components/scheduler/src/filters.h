@@ -30,8 +30,6 @@ struct NodeView {
 std::vector<std::string> reasons_against(const core_v1::Pod& pod, const Resources& requests, const NodeView& node);
 int64_t score(const core_v1::Pod& pod, const Resources& requests, const NodeView& node);
 
-bool tolerates(const core_v1::Pod& pod, const core_v1::Taint& taint);
-bool matches_term(const core_v1::NodeSelectorTerm& term, const core_v1::Node& node);
 std::vector<NodeView::HostPort> host_ports(const core_v1::Pod& pod);
 
 }  // namespace engenho::scheduler
