@@ -23,13 +23,12 @@ TEST_CASE("a template at rest is not written; a cycle that finds nothing writes 
   int writes = 0;
   for (int cycle = 0; cycle < 4; ++cycle) {
     const auto last = f.get("rest").status.last_drift_check_at;
-    f.clock.advance(1h);
     REQUIRE(f.until([&] {
       const auto now = f.get("rest");
       if (now.metadata.resource_version != version) ++writes;
       version = now.metadata.resource_version;
       return now.status.last_drift_check_at != last;
-    }));
+    }, 30s));
   }
   CHECK(writes <= 8);
   // The first look that found nothing is a cycle of its own; the next ones are no news.
