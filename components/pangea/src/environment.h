@@ -66,6 +66,7 @@ class Controller {
 std::unique_ptr<Controller> namespace_controller(Environment& environment);
 std::unique_ptr<Controller> gem_controller(Environment& environment);
 std::unique_ptr<Controller> catalog_controller(Environment& environment);
+std::unique_ptr<Controller> operator_policy_controller(Environment& environment);
 std::unique_ptr<Controller> template_controller(Environment& environment);
 
 constexpr std::string_view kWorkspaceLabel = "pangea.pleme.io/workspace";

@@ -1,5 +1,7 @@
 #include "gate.h"
 
+#include <atomic>
+
 namespace engenho::pangea {
 
 namespace {
@@ -35,10 +37,16 @@ Gate gate(const pangea_v1::OperatorPolicy* policy, const std::string& controller
   return {};
 }
 
+namespace {
+std::atomic<int64_t> skipped{0};
+}  // namespace
+int64_t skips() { return skipped; }
+
 bool may_run(Environment& e, const std::string& controller, const std::string& name, const std::string& catalog) {
   const auto policy = e.informers.get<pangea_v1::OperatorPolicy>().get("", "default");
   const Gate g = gate(policy.get(), controller, name, catalog);
   if (!g.run) {
+    ++skipped;
     meters::skipped(controller, g.source, name);
     meters::reconciled(controller, "skip");
   }

@@ -19,6 +19,7 @@ struct Gate {
 Gate gate(const pangea_v1::OperatorPolicy* policy, const std::string& controller, const std::string& name, const std::string& catalog);
 
 // The same with the policy that is there, counted; false: come back later.
+int64_t skips();   // how often that was so, since the start of this process
 bool may_run(Environment& e, const std::string& controller, const std::string& name, const std::string& catalog);
 
 }  // namespace engenho::pangea

@@ -48,7 +48,7 @@ struct Operator::Impl {
         receipts(client, ReceiptOptions{.kept = options.receipts_kept, .clock = options.clock}),
         plans(*client),
         environment{options, client, *client, informers, events, executors, evaluator, gems, artifacts, notifier, receipts, plans, server_identity(options.data_dir)} {
-    for (auto make : {namespace_controller, gem_controller, catalog_controller, template_controller}) {
+    for (auto make : {namespace_controller, gem_controller, catalog_controller, operator_policy_controller, template_controller}) {
       controllers.push_back(make(environment));
       controllers.back()->prepare();
     }
