@@ -62,6 +62,7 @@ get_filename_component(absl_folder ${found} DIRECTORY)
 unset(found CACHE)
 file(GLOB absl_archives ${absl_folder}/libabsl_*.a)
 archive_group(lib_grpc ${grpc_archives} ${absl_archives})
+archive_group(lib_absl ${absl_archives})
 find_program(PROTOC protoc REQUIRED)
 find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
 

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "engenho/base/bytes.h"
+#include "engenho/schema/cron.h"
 #include "validation.h"
 
 namespace engenho::apiserver::validation {
@@ -326,80 +327,6 @@ void job(FieldErrors& errors, const Value& object, const Value* old) {
   }
 }
 
-// One field of a schedule: lists of ranges with steps.
-std::string schedule_field(std::string_view field, int low, int high, std::initializer_list<std::string_view> names, int first_name) {
-  auto parse = [&](std::string_view text, int& out) -> std::string {
-    std::string lower(text);
-    std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
-    int n = first_name;
-    for (std::string_view name : names) {
-      if (lower == name) return out = n, "";
-      ++n;
-    }
-    int64_t value = 0;
-    if (!parse_int(text, value)) {
-      return "failed to parse int from " + std::string(text) + ": strconv.Atoi: parsing \"" + std::string(text) + "\": invalid syntax";
-    }
-    if (value < 0) return "negative number (" + std::to_string(value) + ") not allowed: " + std::string(text);
-    out = static_cast<int>(std::min<int64_t>(value, INT32_MAX));
-    return "";
-  };
-  for (size_t start = 0; start <= field.size();) {
-    const size_t end = std::min(field.find(',', start), field.size());
-    const std::string_view expression = field.substr(start, end - start);
-    start = end + 1;
-    const size_t slash = expression.find('/'), dash = expression.substr(0, slash).find('-');
-    const std::string_view range = expression.substr(0, slash);
-    int from = low, to = high, step = 1;
-    if (range != "*" && range != "?") {
-      if (std::string e = parse(range.substr(0, dash), from); !e.empty()) return e;
-      to = from;
-      if (dash != range.npos) {
-        if (std::string e = parse(range.substr(dash + 1), to); !e.empty()) return e;
-      } else if (slash != expression.npos) {
-        to = high;
-      }
-    }
-    if (slash != expression.npos) {
-      if (std::string e = parse(expression.substr(slash + 1), step); !e.empty()) return e;
-    }
-    const std::string text(expression);
-    if (from < low) return "beginning of range (" + std::to_string(from) + ") below minimum (" + std::to_string(low) + "): " + text;
-    if (to > high) return "end of range (" + std::to_string(to) + ") above maximum (" + std::to_string(high) + "): " + text;
-    if (from > to) return "beginning of range (" + std::to_string(from) + ") beyond end of range (" + std::to_string(to) + "): " + text;
-    if (step == 0) return "step of range should be a positive number: " + text;
-  }
-  return "";
-}
-
-std::string schedule_error(std::string_view schedule) {
-  if (schedule.starts_with('@')) {
-    static const std::set<std::string, std::less<>> known = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"};
-    if (known.find(schedule) != known.end() || schedule.starts_with("@every ")) return "";
-    return "unrecognized descriptor: " + std::string(schedule);
-  }
-  std::vector<std::string_view> fields;
-  for (size_t i = 0; i < schedule.size();) {
-    const size_t start = schedule.find_first_not_of(" \t", i);
-    if (start == schedule.npos) break;
-    i = std::min(schedule.find_first_of(" \t", start), schedule.size());
-    fields.push_back(schedule.substr(start, i - start));
-  }
-  if (fields.size() != 5) {
-    std::string all;
-    for (std::string_view f : fields) all += (all.empty() ? "" : " ") + std::string(f);
-    return "expected exactly 5 fields, found " + std::to_string(fields.size()) + ": [" + all + "]";
-  }
-  if (std::string e = schedule_field(fields[0], 0, 59, {}, 0); !e.empty()) return e;
-  if (std::string e = schedule_field(fields[1], 0, 23, {}, 0); !e.empty()) return e;
-  if (std::string e = schedule_field(fields[2], 1, 31, {}, 0); !e.empty()) return e;
-  if (std::string e = schedule_field(fields[3], 1, 12, {"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}, 1);
-      !e.empty()) {
-    return e;
-  }
-  return schedule_field(fields[4], 0, 6, {"sun", "mon", "tue", "wed", "thu", "fri", "sat"}, 0);
-}
-
 void cron_job(FieldErrors& errors, const Value& object, const Value* old) {
   const Value& spec = part(object, "spec");
   const std::string_view name = object.str_at({"metadata", "name"}), schedule = spec.str_at({"schedule"});
@@ -408,8 +335,9 @@ void cron_job(FieldErrors& errors, const Value& object, const Value* old) {
     errors.required("spec.schedule");
   } else if (schedule.find("TZ") != schedule.npos) {
     errors.invalid("spec.schedule", schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
-  } else if (std::string e = schedule_error(schedule); !e.empty()) {
-    errors.invalid("spec.schedule", schedule, e);
+  } else {
+    schema::CronSchedule ignored;
+    if (std::string e = schema::parse_cron(schedule, ignored); !e.empty()) errors.invalid("spec.schedule", schedule, e);
   }
   nonnegative(errors, "spec.startingDeadlineSeconds", spec.get("startingDeadlineSeconds"));
   if (const Value* zone = spec.get("timeZone"); is_set(zone)) {

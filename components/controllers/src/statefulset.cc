@@ -188,11 +188,12 @@ class StatefulSetController final : public Controller {
   }
 
   // Replaces those of an older revision, the highest first, one at a time: maxUnavailable is behind a gate that is closed upstream, too.
-  // All replicas are there.
   Status roll(Look& look) {
     const auto& rolling = look.set->spec.update_strategy.rolling_update;
     const int64_t first = look.start() + (rolling ? rolling->partition.value_or(0) : 0);
-    for (auto it = look.replicas.rbegin(); it != look.replicas.rend() && it->first >= first; ++it) {
+    int64_t n = look.start() + look.wanted();
+    for (auto it = look.replicas.rbegin(); --n >= first; ++it) {
+      if (it == look.replicas.rend() || it->first != n) return {};  // not there yet: as good as one that does not work
       const core_v1::Pod& pod = *it->second;
       if (revision_of(pod) != look.history.current.metadata.name && pod.metadata.deletion_timestamp.is_zero()) return remove(look, pod);
       if (!look.working(pod)) return {};

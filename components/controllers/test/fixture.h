@@ -65,14 +65,15 @@ class Cluster {
     auto list = client->list<T>({.namespace_name = "default", .label_selector = selector, .field_selector = "", .resource_version = ""});
     return list ? list->items : std::vector<T>();
   }
-  // Writes a pod's status as its kubelet would: the newest one is changed, so that no conflict is left.
+  // Writes a pod's status as its kubelet would: the newest one is changed, so that no conflict is left. One that is gone has none.
   void set_pod(const std::string& name, const std::function<void(core_v1::Pod&)>& change) {
     for (int i = 0; i < 100; ++i) {
       auto pod = client->get<core_v1::Pod>("default", name);
+      if (!pod && pod.error().not_found()) return;  // its controller was faster
       REQUIRE(pod);
       change(*pod);
       auto written = client->update_status(*pod);
-      if (written) return;
+      if (written || written.error().not_found()) return;
       INFO(written.error().to_string());
       REQUIRE(written.error().conflict());
     }

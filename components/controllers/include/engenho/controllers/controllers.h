@@ -44,6 +44,7 @@ std::unique_ptr<Controller> replicaset_controller(Environment& environment);
 std::unique_ptr<Controller> daemonset_controller(Environment& environment);
 std::unique_ptr<Controller> statefulset_controller(Environment& environment);
 std::unique_ptr<Controller> job_controller(Environment& environment);
+std::unique_ptr<Controller> cronjob_controller(Environment& environment);
 std::unique_ptr<Controller> ttl_after_finished_controller(Environment& environment);
 std::unique_ptr<Controller> endpoints_controller(Environment& environment);
 std::unique_ptr<Controller> garbage_collector(Environment& environment);
