@@ -38,6 +38,17 @@ void drift(const std::string& ns, const std::string& name, int cycles, bool sett
   registry().gauge("pangea_stuck_resources", "Resources that drift again and again.", labels).set(static_cast<double>(stuck));
 }
 void drift_found() { registry().counter("pangea_drift_detected_total", "Cycles that found drift.").add(); }
+void drift_detail(const std::string& ns, const std::string& name, const std::string& action, const std::string& risk, int count) {
+  registry().gauge("pangea_template_drift_detail", "Changes of the newest plan.", {{"namespace", ns}, {"template", name}, {"action", action}, {"risk", risk}}).set(count);
+}
+void compile_failures_in_a_row(const std::string& ns, const std::string& name, int count) {
+  registry().gauge("pangea_template_consecutive_compile_failures", "Renderings that failed in a row.", {{"namespace", ns}, {"name", name}}).set(count);
+}
+namespace {
+metrics::Gauge& active() { return registry().gauge("pangea_active_reconciliations", "Templates that are being worked on."); }
+}  // namespace
+Active::Active() { active().add(1); }
+Active::~Active() { active().add(-1); }
 void settling_failed(const std::string& ns, const std::string& name, const std::string& reason) {
   registry().counter("pangea_settling_failures_total", "Templates that would not settle.", {{"namespace", ns}, {"template", name}, {"reason", reason}}).add();
 }

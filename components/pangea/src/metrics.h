@@ -15,6 +15,16 @@ void operation(const std::string& executor, const std::string& operation, bool g
 void decided(const std::string& ns, const std::string& name, const std::string& decision);
 void drift(const std::string& ns, const std::string& name, int cycles, bool settled, size_t stuck);
 void drift_found();
+void drift_detail(const std::string& ns, const std::string& name, const std::string& action, const std::string& risk, int count);
+void compile_failures_in_a_row(const std::string& ns, const std::string& name, int count);
+// Counts the templates that are being worked on, as long as it lives.
+class Active {
+ public:
+  Active();
+  ~Active();
+  Active(const Active&) = delete;
+  Active& operator=(const Active&) = delete;
+};
 void settling_failed(const std::string& ns, const std::string& name, const std::string& reason);
 void freshness_unknown();
 void failed(const std::string& error_type);

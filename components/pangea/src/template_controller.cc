@@ -73,6 +73,7 @@ class TemplateController final : public Controller {
       queue_.add_after(key, std::chrono::minutes(5));   // a change of the OperatorPolicy wakes it, too
       return {};
     }
+    const meters::Active active;
     std::optional<Duration> again;
     TemplateWork work(e_, std::move(*object), stop_);
     const Status s = work.run(again);

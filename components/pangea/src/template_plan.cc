@@ -123,8 +123,17 @@ void TemplateWork::show_plan(const SavedPlan& plan, const PolicyEvaluation& eval
   shown.evaluated_count = static_cast<int32_t>(evaluation.decisions.size());
   shown.refused_addresses = evaluation.refused();
   if (shown.refused_addresses.size() > kShownRefused) shown.refused_addresses.resize(kShownRefused);
+  const bool had_some = status.drift_total > 0;   // what was counted then is counted down to none
   status.drift_details.clear();
   status.drift_total = static_cast<int32_t>(plan.model.changes.size());
+  std::map<std::pair<std::string, std::string>, int> kinds;
+  for (const char* action : {"create", "update", "delete", "replace"}) {
+    for (const char* risk : {"low", "medium", "high"}) kinds[{action, risk}] = 0;
+  }
+  for (const Change& change : plan.model.changes) ++kinds[{change.action, change.risk}];
+  for (const auto& [kind, count] : kinds) {
+    if (had_some || count > 0) meters::drift_detail(object_.metadata.namespace_, object_.metadata.name, kind.first, kind.second, count);
+  }
   // Who is refused or must ask is shown before what goes by itself.
   std::vector<size_t> order(plan.model.changes.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;

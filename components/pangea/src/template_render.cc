@@ -4,6 +4,7 @@
 
 #include "engenho/base/bytes.h"
 #include "engenho/base/fs.h"
+#include "notifier.h"
 #include "template_work.h"
 
 namespace engenho::pangea {
@@ -16,6 +17,22 @@ Duration backoff(Duration first, int attempt, Duration most) {
   Duration d = first;
   for (int i = 1; i < attempt && d < most; ++i) d *= 2;
   return std::min(d, most);
+}
+
+// What a rendering that keeps failing comes to, by the time since it last worked. Sources and gems are looked up anew at each try and each try has a process of its
+// own, so the steps between the first and the last change nothing here; they are told, for those who watch for them.
+struct LadderStep {
+  Duration after;
+  const char* name;
+};
+constexpr LadderStep kLadder[] = {{std::chrono::minutes(0), "Retry"},           {std::chrono::minutes(5), "RefreshSource"},   {std::chrono::minutes(15), "ReloadGems"},
+                                  {std::chrono::minutes(30), "RecycleWorkers"}, {std::chrono::minutes(60), "Pause"}};
+const char* ladder_step(Duration failing) {
+  const char* out = kLadder[0].name;
+  for (const LadderStep& step : kLadder) {
+    if (failing >= step.after) out = step.name;
+  }
+  return out;
 }
 
 // The last file of the error is relative to the source; nothing of this machine's paths is in it (ruby/evaluator.h).
@@ -225,8 +242,11 @@ Result<Next> TemplateWork::compiling() {
     pin.commit = gem->status.observed_commit;
     status.gems.push_back(std::move(pin));
   }
+  if (status.consecutive_compile_failures != 0) meters::compile_failures_in_a_row(object_.metadata.namespace_, object_.metadata.name, 0);
   status.consecutive_compile_failures = 0;
   status.compile_failure_signature.clear();
+  status.compile_failing_since.reset();
+  status.escalation_step.clear();
   enter("Initializing");
   return go_on();
 }
@@ -239,9 +259,25 @@ Next TemplateWork::compile_failed(const std::string& reason, const std::string& 
   status.failure_kind = reason;
   tell("Warning", reason, message);
   meters::failed(reason);
+  meters::compile_failures_in_a_row(object_.metadata.namespace_, object_.metadata.name, status.consecutive_compile_failures);
   if (!may_heal || status.consecutive_compile_failures >= std::max(1, around_.policy.settling.value.max_cycles)) enter("CompileBlocked");
   not_ready(reason, message);
+  climb(message);
   return wait(backoff(kBlockedFirst, status.consecutive_compile_failures, kBlockedMost));
+}
+
+void TemplateWork::climb(const std::string& message) {
+  auto& status = object_.status;
+  if (status.compile_failing_since.is_zero()) status.compile_failing_since = e_.second();
+  const std::string step = ladder_step(e_.now() - *status.compile_failing_since);
+  if (step == status.escalation_step) return;
+  status.escalation_step = step;
+  tell("Warning", "EscalationLadder" + step, "failing since " + status.compile_failing_since.to_string() + ", signature " + status.compile_failure_signature + ": " + message);
+  if (step != "Pause") return;
+  status.auto_suspended = true;
+  status.last_escalated_at = e_.second();
+  status.last_escalation_reason = "EscalationLadder";
+  if (around_.policy.routing.level != Level::kDefault) e_.notifier.send(around_.policy.routing.value, {"suspend", "EscalationLadderPause", key(), shorten(message, 512)});
 }
 
 Result<Next> TemplateWork::compile_blocked() {

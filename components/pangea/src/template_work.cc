@@ -135,6 +135,8 @@ Result<Next> TemplateWork::before_phases(bool& done) {
     status.observed_spec_digest = digest;
     status.failure_count = 0;
     status.consecutive_compile_failures = 0;
+    status.compile_failing_since.reset();
+    status.escalation_step.clear();
     status.consecutive_drift_cycles = 0;
     enter("Pending");
   }

@@ -76,6 +76,7 @@ class TemplateWork {
   // Whether a rendering would be made from something else now than the last one was. Asks no repository.
   bool inputs_changed();
   Result<json::Value> render(const Source& source, const json::Object& variables, std::string& reason);
+  void climb(const std::string& message);        // the ladder of renderings that keep failing
   Next compile_failed(const std::string& reason, const std::string& message, bool may_heal);
   std::optional<json::Value> stored_config() const;
 

@@ -104,6 +104,32 @@ TEST_CASE("escalation: at the threshold, once, worst action first, and over when
   CHECK(f.until([&] { return f.events("t", "ReactivePolicyTriggered") == 2; }, 5s));
 }
 
+TEST_CASE("the ladder: a rendering that keeps failing is told at 0, 5, 15, 30 and 60 minutes, and then paused") {
+  OperatorFixture f;
+  f.place();
+  f.apply("t", "{\"resource\": ", R"("defaultDecision": "autoApply")");
+  REQUIRE(f.until([&] { return f.get("t").status.escalation_step == "Retry"; }));
+  const std::string signature = f.get("t").status.compile_failure_signature;
+  CHECK(signature.size() == 16);
+  auto passed = 0min;
+  for (const auto& [at, step] : std::vector<std::pair<std::chrono::minutes, std::string>>{{5min, "RefreshSource"}, {15min, "ReloadGems"}, {30min, "RecycleWorkers"}, {60min, "Pause"}}) {
+    INFO(step);
+    CHECK_FALSE(f.get("t").status.auto_suspended);
+    f.clock.advance(at - passed);
+    passed = at;
+    REQUIRE(f.until([&] { return f.get("t").status.escalation_step == step; }, 30s));
+    CHECK(f.events("t", "EscalationLadder" + step) == 1);
+  }
+  CHECK(f.get("t").status.auto_suspended);
+  CHECK(f.get("t").status.compile_failure_signature == signature);
+  CHECK(f.truth("t", "Healthy") == "False");
+  // A changed spec begins anew.
+  f.patch("t", R"({"source": {"inline": "{\"resource\": {\"null_resource\": {\"a\": {}}}}"}})");
+  REQUIRE(f.applied("t"));
+  CHECK(f.get("t").status.escalation_step.empty());
+  CHECK_FALSE(f.get("t").status.auto_suspended);
+}
+
 TEST_CASE("escalation: a gate that stays shut") {
   OperatorFixture f;
   f.apply("t", kNothing, R"("reactive": {"verifiedBlocked": {"timeout": "10m", "onBlocked": "alert"}})");
