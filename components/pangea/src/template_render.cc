@@ -277,7 +277,7 @@ void TemplateWork::climb(const std::string& message) {
   status.auto_suspended = true;
   status.last_escalated_at = e_.second();
   status.last_escalation_reason = "EscalationLadder";
-  if (around_.policy.routing.level != Level::kDefault) e_.notifier.send(around_.policy.routing.value, {"suspend", "EscalationLadderPause", key(), shorten(message, 512)});
+  if (around_.policy.routing.level != Level::kDefault && around_.references.ok()) e_.notifier.send(around_.policy.routing.value, {"suspend", "EscalationLadderPause", key(), shorten(message, 512)});
 }
 
 Result<Next> TemplateWork::compile_blocked() {
