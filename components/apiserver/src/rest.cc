@@ -417,12 +417,16 @@ Result<Rest::Deleted> Rest::remove(Context& context, const ResourceDef& resource
   if (!found) return err(store_error(found.error(), resource));
   std::optional<datastore::KeyValue> current = std::move(found->kv);
   bool admitted = false;
+  std::optional<Value> announced;  // as this request left it, with no time left
 
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {
+    // Once its end is announced anybody may take it away, and somebody may make another of its name: either way this deletion is done.
+    if (!current && announced) return Deleted{std::move(*announced), true};
     if (!current) return err(schema::not_found(group_resource(resource), name));
     ENGENHO_ASSIGN(Value object, json::parse(*current->value));
     set_revision(object, current->mod_revision);
     const std::string uid(object.str_at({"metadata", "uid"}));
+    if (announced && announced->str_at({"metadata", "uid"}) != uid) return Deleted{std::move(*announced), true};
     const GroupResource by_kind{resource.group, resource.kind};
     if (!options.precondition_uid.empty() && options.precondition_uid != uid) {
       if (resource.group.empty() && resource.plural == "namespaces") {
@@ -544,6 +548,7 @@ Result<Rest::Deleted> Rest::remove(Context& context, const ResourceDef& resource
         // Whoever watches a pod sees that it has no time left, then that it is gone.
         if (goes_now) current->mod_revision = written->revision;
         object = std::move(next);
+        if (goes_now) announced = object;
       }
       if (!goes_now) return Deleted{std::move(object), false};
     }

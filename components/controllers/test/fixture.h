@@ -82,7 +82,9 @@ class Cluster {
   void kill(const std::string& name) {
     client::DeleteOptions now;
     now.grace_period_seconds = 0;
-    REQUIRE(client->remove<core_v1::Pod>("default", name, now).ok());
+    const Status gone = client->remove<core_v1::Pod>("default", name, now);
+    INFO(gone.to_string());
+    REQUIRE(gone.ok());
   }
   void set_phase(const std::string& name, const std::string& phase) {
     set_pod(name, [&](core_v1::Pod& p) { p.status.phase = phase; });
