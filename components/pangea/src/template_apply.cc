@@ -70,16 +70,19 @@ Result<Next> TemplateWork::applied(const SavedPlan& plan, const Applied& result,
     e_.artifacts.drop(object_.metadata.uid, "plan");
     if (destroying) return apply_failed(result.failure, message);
     const Conflicts conflicts = resolve_conflicts(plan, result);
-    if (conflicts.adopt_again) {
+    const int most = object_.spec.conflict_policy ? object_.spec.conflict_policy->max_rounds.value_or(3) : 3;
+    if (conflicts.adopt_again && ++status.adopt_rounds <= most) {
       // The plan with the adoptions is another plan: it is decided upon, and approved where that is asked for.
       status.pending_plan_hash.clear();
       status.approval.reset();
       enter("Planning");
       return go_on();
     }
+    if (conflicts.adopt_again) tell("Warning", "ConflictRoundsExhausted", "objects were in the way in more than " + std::to_string(most) + " applies");
     if (!conflicts.all_resolved) return apply_failed(result.failure, message);
   }
   e_.artifacts.drop(object_.metadata.uid, "plan");
+  status.adopt_rounds = 0;
   const WallTime now = e_.second();
   status.last_applied_at = now;
   status.last_drift_check_at = now;
