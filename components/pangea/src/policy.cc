@@ -114,6 +114,19 @@ void take(Effective<T>& out, const PolicySource& source, const U& value) {
   out = {T(value), source.level, source.name};
 }
 
+// What every level's object says in the same place.
+template <typename T>
+PolicySource source_of(Level level, const T& object) {
+  PolicySource out;
+  out.level = level;
+  out.name = std::string(T::kKind) + "/" + object.metadata.name;
+  if (!object.spec.policy) return out;
+  out.settling = object.spec.policy->settling_policy;
+  out.routing = object.spec.policy->approval_routing;
+  out.reactive = object.spec.policy->reactive;
+  return out;
+}
+
 // "aws_vpc.main" of "aws_vpc.main[0]".
 std::string resource_of_address(const Change& change) { return change.type + "." + change.name; }
 
@@ -151,41 +164,26 @@ std::string_view decision_name(Decision decision) {
 }
 
 PolicySource policy_of(const pangea_v1::ArchitectureGem& gem) {
-  PolicySource out;
-  out.level = Level::kGem;
-  out.name = "ArchitectureGem/" + gem.metadata.name;
+  PolicySource out = source_of(Level::kGem, gem);
   if (!gem.spec.policy) return out;
   out.drift_reaction = gem.spec.policy->drift_reaction;
   out.destroy_protection = gem.spec.policy->destroy_protection;
-  out.settling = gem.spec.policy->settling_policy;
-  out.routing = gem.spec.policy->approval_routing;
-  out.reactive = gem.spec.policy->reactive;
   return out;
 }
 PolicySource policy_of(const pangea_v1::WorkspaceCatalog& catalog) {
-  PolicySource out;
-  out.level = Level::kWorkspace;
-  out.name = "WorkspaceCatalog/" + catalog.metadata.name;
+  PolicySource out = source_of(Level::kWorkspace, catalog);
   if (!catalog.spec.policy) return out;
   out.drift_reaction = catalog.spec.policy->drift_reaction;
   out.reconcile_interval = catalog.spec.policy->reconcile_interval;
-  out.settling = catalog.spec.policy->settling_policy;
-  out.routing = catalog.spec.policy->approval_routing;
-  out.reactive = catalog.spec.policy->reactive;
   return out;
 }
 PolicySource policy_of(const pangea_v1::InfrastructureTemplate& object) {
-  PolicySource out;
-  out.level = Level::kTemplate;
-  out.name = "InfrastructureTemplate/" + object.metadata.name;
+  PolicySource out = source_of(Level::kTemplate, object);
   if (!object.spec.policy) return out;
   out.drift_reaction = object.spec.policy->default_decision;
   if (out.drift_reaction.empty() && object.spec.policy->auto_approve) out.drift_reaction = "autoApply";
   out.destroy_protection = object.spec.policy->destroy_protection;
   out.reconcile_interval = object.spec.policy->reconcile_interval;
-  out.settling = object.spec.policy->settling_policy;
-  out.routing = object.spec.policy->approval_routing;
-  out.reactive = object.spec.policy->reactive;
   return out;
 }
 
